@@ -76,6 +76,7 @@ impl App {
             rates: CallRates::new(&config.limits),
             log_format: config.log.format,
             times: self.times,
+            talkers: parts.talkers.clone(),
             refusals: self.refusals.clone(),
             random: parts.random,
         };

@@ -22,11 +22,13 @@ use tower::{Service, ServiceExt as _};
 
 use super::{
     answers::{AnswerShare, Answers},
+    busy::Busy,
     call::{self, RequestBody},
     ending::{EndedConnections, Ending},
     metered::Metered,
     request_streams::{OF_CONNECTION, SMALLEST_FRAME},
 };
+use crate::observe::Talker;
 
 /// HTTP/2 flow-control window of a stream: the bytes that may be unread here before its sender must wait. It bounds
 /// the memory of a stream whose handler is slower than its sender.
@@ -84,8 +86,12 @@ pub(super) struct Connections {
 impl Connections {
     /// Serves a connection until its client closes it, or `ending` asks for its end, for a reason or because the market
     /// stops. Then the client receives GOAWAY and the answers to its calls, which run as tasks of their own.
-    pub(super) async fn serve<S, B>(self, connection: TlsConnection, ending: Ending, service: S)
-    where
+    pub(super) async fn serve<S, B>(
+        self,
+        connection: TlsConnection,
+        (ending, talker): (Ending, Talker),
+        service: S,
+    ) where
         S: Service<Request<tonic::body::Body>, Response = Response<B>> + Clone + Send + 'static,
         S::Future: Send,
         S::Error: Send,
@@ -93,8 +99,9 @@ impl Connections {
     {
         let peer = connection.peer().clone();
         let share = self.answers.share(peer.certificate.identity());
-        let io = Metered::new(connection, ending.clone());
-        if let Err(error) = serve(io, (&peer, &share), &ending, service).await {
+        let io = Metered::new(connection, ending.clone(), talker.clone());
+        let served = serve(io, (&peer, &share, &talker), &ending, service);
+        if let Err(error) = Busy::new(served, talker.clone()).await {
             tracing::debug!(peer = %peer.address, "connection ended: {error}");
         }
         self.ended.report(&peer, &ending);
@@ -103,7 +110,7 @@ impl Connections {
 
 async fn serve<IO, S, B>(
     io: IO,
-    (peer, share): (&PeerInfo, &AnswerShare),
+    (peer, share, talker): (&PeerInfo, &AnswerShare, &Talker),
     ending: &Ending,
     service: S,
 ) -> Result<(), ConnectionError>
@@ -141,7 +148,8 @@ where
         let mut request = request.map(|body| tonic::body::Body::new(RequestBody::new(body)));
         request.extensions_mut().insert(peer.clone());
         request.extensions_mut().insert(share.clone());
-        tokio::spawn(call::answer(service.clone().oneshot(request), respond, share.open()));
+        let call = call::answer(service.clone().oneshot(request), respond, share.open());
+        tokio::spawn(Busy::new(call, talker.clone()));
     }
 }
 

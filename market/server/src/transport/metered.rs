@@ -13,6 +13,7 @@ use super::{
     ending::Ending,
     frames::{FrameBudget, FrameHeader, FrameScanner, GOAWAY},
 };
+use crate::observe::Talker;
 
 /// Maximum length in bytes of what h2 adds to a GOAWAY frame and the log repeats.
 const MAX_DEBUG_DATA: usize = 64;
@@ -43,26 +44,30 @@ pub(super) struct Metered<S> {
     sent: FrameScanner,
     budget: FrameBudget,
     ending: Ending,
+    talker: Talker,
 }
 
 impl<S> Metered<S> {
     /// Counts the frames of a new connection.
-    pub(super) fn new(stream: S, ending: Ending) -> Self {
+    pub(super) fn new(stream: S, ending: Ending, talker: Talker) -> Self {
         Self {
             stream,
             received: FrameScanner::of_client(),
             sent: FrameScanner::of_server(),
             budget: FrameBudget::new(Instant::now()),
             ending,
+            talker,
         }
     }
 
     fn count_received(&mut self, bytes: &[u8]) {
+        self.talker.add_received(bytes.len());
         let Self { received, budget, .. } = self;
         received.scan(bytes, |frame, _| budget.received(frame, Instant::now));
     }
 
     fn count_sent(&mut self, bytes: &[u8]) {
+        self.talker.add_sent(bytes.len());
         let Self { sent, budget, ending, .. } = self;
         sent.scan(bytes, |frame, payload| {
             budget.sent(frame, Instant::now);
@@ -132,10 +137,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
 
 #[cfg(test)]
 mod tests {
+    use souk_certs::identity::Identity;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio_util::sync::CancellationToken;
 
     use super::*;
+    use crate::observe::TopTalkers;
+
+    fn talker() -> Talker {
+        TopTalkers::default().enter(Identity::Market)
+    }
 
     fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
         let mut frame = vec![0, 0, u8::try_from(payload.len()).unwrap(), kind, 0, 0, 0, 0, 0];
@@ -149,7 +160,7 @@ mod tests {
         let ending = Ending::new(&CancellationToken::new());
         let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
         bytes.extend(flood);
-        let mut stream = Metered::new(&bytes[..], ending.clone());
+        let mut stream = Metered::new(&bytes[..], ending.clone(), talker());
         let error = stream.read_to_end(&mut Vec::new()).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::QuotaExceeded);
         assert_eq!(ending.reason(), Some("more control frames than its calls explain"));
@@ -159,7 +170,7 @@ mod tests {
     async fn the_reason_of_a_goaway_is_kept_and_a_goodbye_is_none() {
         let goaway = |code: u8, debug: &[u8]| frame(GOAWAY, &[&[0, 0, 0, 9, 0, 0, 0, code], debug].concat());
         let ending = Ending::new(&CancellationToken::new());
-        let mut stream = Metered::new(tokio::io::sink(), ending.clone());
+        let mut stream = Metered::new(tokio::io::sink(), ending.clone(), talker());
         stream.write_all(&goaway(0, b"")).await.unwrap();
         assert_eq!(ending.reason(), None);
         stream.write_all(&goaway(11, b"too_many_resets")).await.unwrap();
