@@ -144,6 +144,10 @@ step "faults: kills, power cuts, failing disks, dead callbacks, histories"
 "$bin/bench" dead-callbacks --endpoints 200 --pairs 1 --seconds 3
 "$bin/bench" histories --ops 4000
 
+step "attacks: an honest client beside every known attacker"
+# Counts and memory only.
+"$bin/bench" hostile --short
+
 step "tour: every call of every service over real mutual TLS"
 "$bin/market" demo --tour
 

@@ -19,7 +19,7 @@ use souk_server::{
     access::CallRates,
     audit::Refusals,
     config::{Config, LimitConfig},
-    observe,
+    observe::{self, TopTalkers},
     random::Random,
     transport::{Server, ServerOptions},
 };
@@ -64,6 +64,7 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         }),
         log_format: config.log.format,
         times: Arc::default(),
+        talkers: TopTalkers::default(),
         refusals: Refusals::default(),
         random: Random::SYSTEM,
     };

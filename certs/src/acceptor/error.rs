@@ -55,7 +55,8 @@ pub enum AcceptError {
 
 impl AcceptError {
     /// Returns whether the peer is the cause, rather than the load or the state of this program.
-    pub(super) fn is_of_peer(&self) -> bool {
+    #[must_use]
+    pub fn is_of_peer(&self) -> bool {
         !matches!(
             self,
             AcceptError::Busy | AcceptError::Full | AcceptError::Overtaken | AcceptError::Socket(_)

@@ -46,7 +46,7 @@ pub use limits::{
 pub use listener::{Arrival, HEADERS, Listener};
 pub use peer::PeerInfo;
 use registry::{Full, Registry};
-pub use sources::{BURST, ENDED_COST, Entry, FAILED_COST, Place, Sources};
+pub use sources::{BURST, ENDED_COST, Entry, FAILED_COST, Place, Sources, source_of};
 
 /// How long a rejected connection is kept open so that the client can read the reason. It holds its handshake permit
 /// meanwhile, so this has to be short: a round trip to nearly every client.

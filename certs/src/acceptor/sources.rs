@@ -118,7 +118,7 @@ impl Sources {
 
     /// Asks for a permit for a connection from this address.
     pub fn enter(&self, address: IpAddr) -> Entry {
-        let source = prefix(address);
+        let source = source_of(address);
         let mut shared = self.lock();
         shared.sweep(Instant::now());
         let is_stranger = shared.known.get(&source).is_none();
@@ -182,7 +182,7 @@ impl Sources {
     /// Charges the source of a connection that was ended because of what its client did, so that it can't do the same on
     /// one connection after another.
     pub fn charge_ended(&self, address: IpAddr) {
-        let source = prefix(address);
+        let source = source_of(address);
         let mut shared = self.lock();
         let now = Instant::now();
         shared.sweep(now);
@@ -377,7 +377,8 @@ impl Drop for Rest {
 
 /// Maps an address to its source: the IPv4 address, or the /64 prefix of an IPv6 address, within which a host chooses
 /// its addresses freely (RFC 4291, RFC 8981).
-fn prefix(address: IpAddr) -> IpAddr {
+#[must_use]
+pub fn source_of(address: IpAddr) -> IpAddr {
     // On a dual-stack socket IPv4 clients appear as ::ffff:a.b.c.d (RFC 4291, section 2.5.5.2). Without this,
     // all of them would share one /64.
     match address.to_canonical() {

@@ -1,7 +1,8 @@
 //! AdminService: parties, and the figures of the market.
 
 use souk_proto::v1::{
-    ListPartiesRequest, PartyRecord, ReinstateRequest, StatsRequest, StatsResponse, SuspendRequest,
+    ListPartiesRequest, ListTopTalkersRequest, ListTopTalkersResponse, PartyRecord, ReinstateRequest,
+    StatsRequest, StatsResponse, SuspendRequest,
 };
 use uuid::Uuid;
 
@@ -101,5 +102,23 @@ impl Admin {
     /// ```
     pub async fn stats(&self) -> Result<StatsResponse, Error> {
         self.connection.call(StatsRequest {}).await
+    }
+
+    /// Returns the parties that used this market most in the last minute, and the addresses with the most failed
+    /// handshakes: at most `limit` of each, and at most 200. 0 means 10.
+    ///
+    /// # Errors
+    /// The call failed.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// for party in souk.admin().top_talkers(3).await?.parties {
+    ///     println!("{} made {} calls", party.party_id, party.call_count);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn top_talkers(&self, limit: u8) -> Result<ListTopTalkersResponse, Error> {
+        self.connection.call(ListTopTalkersRequest { limit: limit.into() }).await
     }
 }

@@ -234,6 +234,11 @@ impl Search {
         SearchLoad { indexed, moved: moved.max(indexed), level, searches, running, threads }
     }
 
+    /// Returns for how long the searches of each party occupied a thread, since the last time that this was called.
+    pub fn take_used(&self) -> Vec<(PartyId, Duration)> {
+        self.shared.pool.take_used()
+    }
+
     /// Returns for how long searches may have lacked changes, if that is longer than [`STALE_AFTER`]: the index can't
     /// be written, or a transaction that is left open hides what was committed after it. `None` if they are current.
     pub fn stale_for(&self) -> Option<Duration> {

@@ -116,6 +116,12 @@ impl Pool {
         answer.map_err(|_| SearchError::Thread("it ended without an answer".to_owned()))
     }
 
+    /// Returns for how long the searches of each party ran that have ended since the last time.
+    pub(super) fn take_used(&self) -> Vec<(PartyId, Duration)> {
+        let used = self.shared.lock().turns.take_used();
+        used.into_iter().map(|(party, nanos)| (party, Duration::from_nanos(nanos))).collect()
+    }
+
     /// Returns the number of threads.
     pub(super) fn threads(&self) -> usize {
         self.shared.threads

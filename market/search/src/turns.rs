@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     hash::Hash,
+    mem,
 };
 
 /// Maximum number of parties whose used time is remembered after their last search.
@@ -19,6 +20,8 @@ pub(super) struct Turns<K, J> {
     ready: BTreeSet<(u64, K)>,
     /// The used time of the party whose turn was last. A party that begins to wait starts from here.
     now: u64,
+    /// The time that each party has used since it was last taken.
+    taken: HashMap<K, u64>,
     bounds: Bounds,
 }
 
@@ -45,7 +48,7 @@ impl<J> Party<J> {
 
 impl<K: Copy + Eq + Hash + Ord, J> Turns<K, J> {
     pub(super) fn new(bounds: Bounds) -> Self {
-        Self { parties: HashMap::new(), ready: BTreeSet::new(), now: 0, bounds }
+        Self { parties: HashMap::new(), ready: BTreeSet::new(), now: 0, taken: HashMap::new(), bounds }
     }
 
     /// Adds a job. Fails with the job if the party already has the maximum number waiting.
@@ -83,6 +86,9 @@ impl<K: Copy + Eq + Hash + Ord, J> Turns<K, J> {
         self.ready.remove(&(of.used, party));
         of.running -= 1;
         of.used = of.used.saturating_add(cost.max(1));
+        if self.taken.len() < MAX_REMEMBERED || self.taken.contains_key(&party) {
+            *self.taken.entry(party).or_default() += cost;
+        }
         if of.is_idle() && of.used <= self.now {
             self.parties.remove(&party);
         }
@@ -90,6 +96,11 @@ impl<K: Copy + Eq + Hash + Ord, J> Turns<K, J> {
         if self.parties.len() > MAX_REMEMBERED {
             self.parties.retain(|_, party| !party.is_idle());
         }
+    }
+
+    /// Returns the cost of the jobs that have ended since the last time, by party.
+    pub(super) fn take_used(&mut self) -> HashMap<K, u64> {
+        mem::take(&mut self.taken)
     }
 
     /// Returns whether a party may start another job.
@@ -150,6 +161,17 @@ mod tests {
             turns.push(party, cost).unwrap();
         }
         assert_eq!(run(&mut turns), "zmmz", "z does not catch up with m");
+    }
+
+    #[test]
+    fn used_time_is_taken_once() {
+        let mut turns = Turns::new(BOUNDS);
+        for (party, cost) in [('m', 30), ('a', 10), ('m', 5)] {
+            turns.push(party, cost).unwrap();
+        }
+        run(&mut turns);
+        assert_eq!(turns.take_used(), HashMap::from([('m', 35), ('a', 10)]));
+        assert!(turns.take_used().is_empty());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use souk_proto::v1;
 use super::{
     archive::Archive,
     dead_letters::{DeadLetters, Mailboxes, Redeliver},
+    top_talkers::TopTalkers,
 };
 
 /// Manage the parties of a market, with an operator's certificate (gen-certs.sh operator NAME)
@@ -37,6 +38,7 @@ enum AdminCommand {
     Mailboxes(Mailboxes),
     DeadLetters(DeadLetters),
     Redeliver(Redeliver),
+    TopTalkers(TopTalkers),
     /// Suspend a party: its tokens become invalid, its calls are refused, its items go off the market
     Suspend {
         /// The UUID of the party to suspend.
@@ -80,6 +82,7 @@ async fn carry_out(args: AdminArgs) -> Result<(), Failure> {
         AdminCommand::Mailboxes(mailboxes) => mailboxes.run(&session).await,
         AdminCommand::DeadLetters(letters) => letters.run(&session).await,
         AdminCommand::Redeliver(redeliver) => redeliver.run(&session).await,
+        AdminCommand::TopTalkers(talkers) => talkers.run(&session).await,
         AdminCommand::Archive(archive) => archive.run(&session).await,
         AdminCommand::Suspend { party, reason } => {
             let request = v1::SuspendRequest { party_id: party, reason, ..Default::default() };

@@ -13,6 +13,7 @@ mod restore;
 mod serve;
 mod stats;
 mod store;
+mod top_talkers;
 
 use std::process::ExitCode;
 

@@ -29,6 +29,7 @@ mod site;
 mod stats;
 mod storage;
 mod till;
+mod top_talkers;
 mod tracing;
 mod trade;
 mod versions;

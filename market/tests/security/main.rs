@@ -29,5 +29,6 @@ mod rotation;
 mod streams;
 mod suspension;
 mod tokens;
+mod top_talkers;
 mod unread;
 mod wire;

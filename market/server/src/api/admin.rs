@@ -127,6 +127,14 @@ impl AdminService for AdminApi {
         }))
     }
 
+    async fn list_top_talkers(
+        &self,
+        request: Request<v1::ListTopTalkersRequest>,
+    ) -> Result<Response<v1::ListTopTalkersResponse>, Status> {
+        Operator::of(&request)?;
+        Ok(Response::new(self.api.list_top_talkers(request.get_ref()).await?))
+    }
+
     async fn archive(
         &self,
         request: Request<v1::ArchiveRequest>,

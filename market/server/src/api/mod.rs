@@ -19,6 +19,7 @@ mod seller;
 mod session;
 mod stream;
 mod sync;
+mod talkers;
 
 use std::sync::Arc;
 
@@ -45,7 +46,7 @@ use crate::{
     clock::{Clock, SteadyClock},
     config::RetentionConfig,
     ledger::{Done, Ledger, LedgerError, OVERLOAD_RETRY_DELAY},
-    observe::{Activity, Tally},
+    observe::{Activity, Tally, TopTalkers},
     random::Random,
     relay::RelayHandle,
     rides::RideNews,
@@ -110,6 +111,8 @@ pub struct Parts {
     pub readiness: Readiness,
     /// The orders of the last hour.
     pub activity: Activity,
+    /// The parties that use this market most.
+    pub talkers: TopTalkers,
     /// Returns the number of commands that wait for the ledger.
     pub queued: Box<dyn Fn() -> usize + Send + Sync>,
     /// The size of the store's write-ahead log; `None` if it has none of its own.

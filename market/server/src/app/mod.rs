@@ -17,6 +17,7 @@ use opening::{OpenPort, refusing_calls};
 use replicas::{ReplicaListener, StandingNotes, StoreFreshness};
 use rotate::{Changes, CredentialUsers, Rotator};
 pub use serve::ServeError;
+use souk_domain::PartyId;
 use souk_search::{Search, SearchError};
 use souk_store::{Health, OpeningProgress, Receipt, Replicas, Store, StoreError, StoreQueues};
 pub use stored_clock::{accept_stored_clock, stored_clock};
@@ -39,7 +40,7 @@ use crate::{
     clock::{Clock, SteadyClock},
     config::{Config, RetentionConfig, TokenKeyFiles},
     ledger::{Lanes, OnCommit},
-    observe::{Activity, CallTimes, Outputs},
+    observe::{Activity, CallTimes, Outputs, TopTalkers},
     random::Random,
     relay::{Dialer, Relay, RelayHandle, RelayParts},
     rides::RideNews,
@@ -145,6 +146,7 @@ impl App {
             on_commit(followers, Arc::clone(&access), notes.clone(), activity.clone())
         })?;
         let rotator = credentials.into_rotator(Arc::clone(&access), relay.handle(), refusals.clone(), clock);
+        let talkers = top_talkers(search.clone());
         let parts = Arc::new(Parts {
             reads: store.reads,
             mailboxes: store.mailboxes,
@@ -169,11 +171,13 @@ impl App {
             closing,
             readiness: Readiness::default(),
             activity,
+            talkers: talkers.clone(),
             queued: Box::new(lanes.queued()),
             log: store.log,
         });
         let backlogs = upkeep::start(store.upkeep, steady.clone(), parts.closing.clone());
         tokio::spawn(steady.run(parts.closing.clone()));
+        tokio::spawn(talkers.run(parts.closing.clone()));
         let listener_of_replicas = ReplicaListener::of(&parts, Arc::clone(&access), notes);
         let freshness = replicas::start(store.replicas.clone(), listener_of_replicas, parts.closing.clone());
         Ok(Self {
@@ -295,6 +299,12 @@ fn start_relay(
         clock,
         clocks: Arc::clone(&store.clocks),
         random,
+    })
+}
+
+fn top_talkers(search: Search) -> TopTalkers {
+    TopTalkers::new(move || {
+        search.take_used().into_iter().map(|(PartyId(party), time)| (party, time)).collect()
     })
 }
 

@@ -76,6 +76,7 @@ impl App {
             rates: CallRates::new(&config.limits),
             log_format: config.log.format,
             times: self.times,
+            talkers: parts.talkers.clone(),
             refusals: self.refusals.clone(),
             random: parts.random,
         };
@@ -90,11 +91,7 @@ impl App {
         let health = Arc::new(health(server.pulses()));
         let watching = feed_watchdog(&health);
         parts.readiness.set(checks::are_well(&(health.checks)()));
-        let reporting = tokio::spawn(report_readiness(
-            Arc::clone(&health),
-            parts.readiness.clone(),
-            parts.closing.clone(),
-        ));
+        let reporting = report_readiness(&health, &parts.readiness, &parts.closing);
         if let Some(admin) = &self.admin {
             admin.port.opened(metrics, health);
         }
@@ -147,13 +144,20 @@ fn feed_watchdog(health: &Arc<Health>) -> Option<JoinHandle<()>> {
     manager::watchdog().map(|pause| tokio::spawn(manager::keep_alive(pause, move || (health.is_alive)())))
 }
 
-/// Reports to the health service whether the market is ready, until it shuts down.
-async fn report_readiness(health: Arc<Health>, readiness: Readiness, closing: CancellationToken) {
-    let mut looks = time::interval(READINESS);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while closing.run_until_cancelled(looks.tick()).await.is_some() {
-        readiness.set(checks::are_well(&(health.checks)()));
-    }
+/// Begins to report to the health service whether the market is ready, until it shuts down.
+fn report_readiness(
+    health: &Arc<Health>,
+    readiness: &Readiness,
+    closing: &CancellationToken,
+) -> JoinHandle<()> {
+    let (health, readiness, closing) = (Arc::clone(health), readiness.clone(), closing.clone());
+    tokio::spawn(async move {
+        let mut looks = time::interval(READINESS);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while closing.run_until_cancelled(looks.tick()).await.is_some() {
+            readiness.set(checks::are_well(&(health.checks)()));
+        }
+    })
 }
 
 /// Waits until the store can't go on, and returns the reason.

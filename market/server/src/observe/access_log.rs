@@ -23,7 +23,7 @@ use tower::{Layer, Service};
 
 use uuid::Uuid;
 
-use super::{CallTimes, refused_lines::RefusedLines, traces::CallSpan};
+use super::{CallTimes, Talker, refused_lines::RefusedLines, traces::CallSpan};
 use crate::{config::LogFormat, random::Random};
 
 /// The header with the id that identifies the call in the log. The caller may choose it; otherwise the market assigns
@@ -37,19 +37,30 @@ const MAX_REQUEST_ID: usize = 64;
 /// Maximum length in bytes of a method in the log. Those of the contract are shorter.
 const MAX_METHOD: usize = 96;
 
-/// A layer that applies [`AccessLog`].
+/// A layer that applies [`AccessLog`]. Behind one pointer, because a service is cloned for each call.
 #[derive(Clone, Debug)]
-pub struct AccessLogLayer {
+pub struct AccessLogLayer(Arc<Options>);
+
+#[derive(Clone, Debug)]
+struct Options {
     format: LogFormat,
     times: Arc<CallTimes>,
     random: Random,
     refused: RefusedLines,
+    /// The connection whose calls these are.
+    talker: Option<Talker>,
 }
 
 impl AccessLogLayer {
     /// Creates a layer that writes lines in this format and records the durations of calls in `times`.
     pub fn new(format: LogFormat, times: Arc<CallTimes>, random: Random) -> Self {
-        Self { format, times, random, refused: RefusedLines::default() }
+        let refused = RefusedLines::default();
+        Self(Arc::new(Options { format, times, random, refused, talker: None }))
+    }
+
+    /// Returns the layer for a connection, to whose usage the calls are added.
+    pub fn of(&self, talker: Talker) -> Self {
+        Self(Arc::new(Options { talker: Some(talker), ..Options::clone(&self.0) }))
     }
 }
 
@@ -81,15 +92,18 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        if let Some(talker) = &self.layer.0.talker {
+            talker.add_call();
+        }
         // Only a plain id: it is copied into the log, where line breaks or escape sequences could forge
         // entries.
         let given = request.headers().get(REQUEST_ID).filter(|id| is_plain(id)).cloned();
-        let id = given.unwrap_or_else(|| new_id(self.layer.random.uuid_v4()));
+        let id = given.unwrap_or_else(|| new_id(self.layer.0.random.uuid_v4()));
         let line = Line {
             peer: request.extensions().get::<PeerInfo>().cloned(),
             path: request.uri().clone(),
             began: Instant::now(),
-            span: CallSpan::begin(&self.layer.times, &id, &request),
+            span: CallSpan::begin(&self.layer.0.times, &id, &request),
             id,
             layer: self.layer.clone(),
         };
@@ -130,12 +144,15 @@ impl Line {
     fn write(self, outcome: Outcome) {
         let took = self.began.elapsed();
         self.span.end(outcome.code());
-        self.layer.times.add(self.path.path(), outcome.code(), took);
+        self.layer.0.times.add(self.path.path(), outcome.code(), took);
+        if let (true, Some(talker)) = (outcome.is_refusal(), &self.layer.0.talker) {
+            talker.add_refused();
+        }
         // After the metrics, which do not depend on the log level.
         if !tracing::enabled!(tracing::Level::INFO) {
             return;
         }
-        if outcome.is_refusal() && !may_be_written(self.peer.clone(), &self.layer.refused) {
+        if outcome.is_refusal() && !may_be_written(self.peer.clone(), &self.layer.0.refused) {
             return;
         }
         let who = Who(self.peer.as_ref());
@@ -144,7 +161,7 @@ impl Line {
         let millis = took.as_secs_f64() * 1_000.0;
         let id = self.id.to_str().unwrap_or_default();
         let peer = Peer(self.peer.as_ref());
-        match self.layer.format {
+        match self.layer.0.format {
             LogFormat::Words => {
                 tracing::info!(target: "souk::access", "{who} at {peer}: {what} {outcome} in {millis:.1} ms [{id}]");
             }

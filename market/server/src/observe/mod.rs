@@ -11,8 +11,10 @@ mod metrics;
 pub mod port;
 pub mod process;
 mod refused_lines;
+mod talkers;
 mod tally;
 mod traces;
+mod usage;
 
 use std::{io, sync::Arc};
 
@@ -22,6 +24,7 @@ pub use admin_connections::{ADMIN_CONNECTIONS, ADMIN_WAITING};
 pub use calls::CallTimes;
 pub use memory::Memory;
 pub use metrics::Metrics;
+pub use talkers::{PartyUsage, Talker, Top, TopTalkers, WINDOW};
 pub use tally::{Tallied, Tally};
 pub use traces::{SpanCounts, TraceError, Traces};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
@@ -33,6 +36,7 @@ use tracing_subscriber::{
     registry,
     util::SubscriberInitExt as _,
 };
+pub use usage::{Usage, UsageTotals};
 
 use crate::config::{LogConfig, LogFormat};
 

@@ -22,12 +22,14 @@ use tower::{Service, ServiceExt as _};
 
 use super::{
     answers::{AnswerShare, Answers},
+    busy::Busy,
     call::{self, RequestBody},
     ending::{EndedConnections, Ending},
     metered::Metered,
     refused::{Brake, RefusedRequests, SlowedConnections},
     request_streams::{OF_CONNECTION, SMALLEST_FRAME},
 };
+use crate::observe::Talker;
 
 /// HTTP/2 flow-control window of a stream: the bytes that may be unread here before its sender must wait. It bounds
 /// the memory of a stream whose handler is slower than its sender.
@@ -89,7 +91,7 @@ impl Connections {
     pub(super) async fn serve<S, B>(
         self,
         connection: TlsConnection,
-        (ending, refused): (Ending, RefusedRequests),
+        (ending, refused, talker): (Ending, RefusedRequests, Talker),
         service: S,
     ) where
         S: Service<Request<tonic::body::Body>, Response = Response<B>> + Clone + Send + 'static,
@@ -99,8 +101,10 @@ impl Connections {
     {
         let peer = connection.peer().clone();
         let share = self.answers.share(peer.certificate.identity());
-        let io = Metered::new(connection, Brake::new(refused, self.slowed), ending.clone());
-        if let Err(error) = serve(io, (&peer, &share), &ending, service).await {
+        let brake = Brake::new(refused, self.slowed);
+        let io = Metered::new(connection, brake, ending.clone(), talker.clone());
+        let served = serve(io, (&peer, &share, &talker), &ending, service);
+        if let Err(error) = Busy::new(served, talker.clone()).await {
             tracing::debug!(peer = %peer.address, "connection ended: {error}");
         }
         self.ended.report(&peer, &ending);
@@ -109,7 +113,7 @@ impl Connections {
 
 async fn serve<IO, S, B>(
     io: IO,
-    (peer, share): (&PeerInfo, &AnswerShare),
+    (peer, share, talker): (&PeerInfo, &AnswerShare, &Talker),
     ending: &Ending,
     service: S,
 ) -> Result<(), ConnectionError>
@@ -147,7 +151,8 @@ where
         let mut request = request.map(|body| tonic::body::Body::new(RequestBody::new(body)));
         request.extensions_mut().insert(peer.clone());
         request.extensions_mut().insert(share.clone());
-        tokio::spawn(call::answer(service.clone().oneshot(request), respond, share.open()));
+        let call = call::answer(service.clone().oneshot(request), respond, share.open());
+        tokio::spawn(Busy::new(call, talker.clone()));
     }
 }
 

@@ -14,6 +14,7 @@ use super::{
     frames::{FrameBudget, FrameHeader, FrameScanner, GOAWAY, HEADERS},
     refused::Brake,
 };
+use crate::observe::Talker;
 
 /// Bytes and calls that a connection reads before the others of its thread get their turn. h2 decodes everything that
 /// it can read, and tokio would let it read about 2 MiB: 10 ms of metadata, or 60,000 calls.
@@ -59,6 +60,7 @@ pub(super) struct Metered<S> {
     /// Bytes read since the market has decided to end the connection.
     last: usize,
     ending: Ending,
+    talker: Talker,
 }
 
 /// What a connection has read since the others of its thread had their turn.
@@ -76,7 +78,7 @@ impl Turn {
 
 impl<S: AsyncRead> Metered<S> {
     /// Counts the frames of a new connection.
-    pub(super) fn new(stream: S, brake: Brake, ending: Ending) -> Self {
+    pub(super) fn new(stream: S, brake: Brake, ending: Ending, talker: Talker) -> Self {
         Self {
             stream: stream.take(PIECE_BYTES),
             received: FrameScanner::of_client(),
@@ -86,10 +88,12 @@ impl<S: AsyncRead> Metered<S> {
             brake,
             last: 0,
             ending,
+            talker,
         }
     }
 
     fn count_received(&mut self, bytes: &[u8]) {
+        self.talker.add_received(bytes.len());
         let Self { received, budget, turn, .. } = self;
         turn.bytes += bytes.len();
         received.scan(bytes, |frame, _| {
@@ -111,6 +115,7 @@ impl<S: AsyncRead> Metered<S> {
     }
 
     fn count_sent(&mut self, bytes: &[u8]) {
+        self.talker.add_sent(bytes.len());
         let Self { sent, budget, ending, .. } = self;
         sent.scan(bytes, |frame, payload| {
             budget.sent(frame, Instant::now);
@@ -189,6 +194,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Metered<S> {
 
 #[cfg(test)]
 mod tests {
+    use souk_certs::identity::Identity;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio_util::sync::CancellationToken;
 
@@ -196,10 +202,11 @@ mod tests {
         super::refused::{RefusedRequests, SlowedConnections},
         *,
     };
+    use crate::observe::TopTalkers;
 
     fn metered<S: AsyncRead>(stream: S, ending: &Ending) -> Metered<S> {
         let brake = Brake::new(RefusedRequests::default(), SlowedConnections::default());
-        Metered::new(stream, brake, ending.clone())
+        Metered::new(stream, brake, ending.clone(), TopTalkers::default().enter(Identity::Market))
     }
 
     fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {

@@ -7,6 +7,7 @@
 
 mod admission;
 mod answers;
+mod busy;
 mod call;
 mod compress;
 mod connection;
@@ -31,7 +32,13 @@ use souk_certs::acceptor::{Acceptor, Arrival, Listener};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-use crate::{access::CallRates, audit::Refusals, config::LogFormat, observe::CallTimes, random::Random};
+use crate::{
+    access::CallRates,
+    audit::Refusals,
+    config::LogFormat,
+    observe::{CallTimes, TopTalkers},
+    random::Random,
+};
 use admission::AdmissionLayer;
 use answers::Answers;
 pub(crate) use connection::{CONCURRENT_STREAMS, PENDING_RESETS};
@@ -68,6 +75,8 @@ pub struct ServerOptions {
     pub log_format: LogFormat,
     /// Collects the durations of calls.
     pub times: Arc<CallTimes>,
+    /// Sums up what each party uses.
+    pub talkers: TopTalkers,
     /// Collects rejected certificates for the audit log.
     pub refusals: Refusals,
     /// Makes ids for calls.

@@ -30,7 +30,11 @@ use super::{
     refused::{RefusedRequests, SlowedConnections},
     request_streams::RequestStreams,
 };
-use crate::{audit::Refusals, observe::AccessLogLayer, wire};
+use crate::{
+    audit::Refusals,
+    observe::{AccessLogLayer, TopTalkers},
+    wire,
+};
 
 /// Maximum number of connections queued for a thread, and of concurrent handshakes on it.
 const HANDSHAKES: usize = 128;
@@ -144,15 +148,17 @@ async fn serve(routes: Routes, shared: Shared, dealt: DealtReceiver) {
     let gate = GateOptions { rates: options.rates, streams: request_streams, closing: stop.clone() };
     let connections = Connections { answers, ended, slowed };
     let open = TaskTracker::new();
-    accept(handshakes(options.acceptor, options.refusals, dealt), &stop, |connection| {
+    let connected = handshakes(options.acceptor, (options.refusals, options.talkers.clone()), dealt);
+    accept(connected, &stop, |connection| {
         let (ending, refused) = (Ending::new(&stop), RefusedRequests::default());
+        let talker = options.talkers.enter(connection.peer().certificate.identity());
         // From the outside in. The log is outermost, to see rejected, panicked and abandoned calls too, with the status
         // that the caller gets. The gate comes next, so that it counts every request, and before anything that costs
         // much: before admission, so that a refused call takes no place, and before the guard inside `routes`, so that a
         // flood costs no signature checks. Everything whose errors need a reason is inside `ExplainLayer`; the gate's own
         // have one. The deadline is inside admission, so that an expired call returns its permit.
         let service = ServiceBuilder::new()
-            .layer(log.clone())
+            .layer(log.of(talker.clone()))
             .layer(GateLayer::new(gate.clone(), refused.clone(), ending.clone()))
             .layer(ExplainLayer)
             .layer(CatchPanicLayer::custom(panicked as fn(_) -> _))
@@ -160,7 +166,7 @@ async fn serve(routes: Routes, shared: Shared, dealt: DealtReceiver) {
             .layer(admission.clone())
             .layer(deadline.clone())
             .service(routes.clone());
-        open.spawn(connections.clone().serve(connection, (ending, refused), service));
+        open.spawn(connections.clone().serve(connection, (ending, refused, talker), service));
     })
     .await;
     open.close();
@@ -196,17 +202,20 @@ fn panicked(_: Box<dyn Any + Send>) -> http::Response<Body> {
 /// handshake is logged and does not affect the others.
 fn handshakes(
     acceptor: Acceptor,
-    refusals: Refusals,
+    (refusals, talkers): (Refusals, TopTalkers),
     dealt: DealtReceiver,
 ) -> impl Stream<Item = TlsConnection> {
     ReceiverStream::new(dealt)
         .map(move |dealt| {
-            let (acceptor, refusals) = (acceptor.clone(), refusals.clone());
+            let (acceptor, refusals, talkers) = (acceptor.clone(), refusals.clone(), talkers.clone());
             async move {
                 let address = dealt.address;
                 // The place covers the handshake only. From here on the limits of the registry bound the connection.
                 let accepted = acceptor.accept_arrival(dealt.into_arrival()?).await;
                 accepted.map_err(|error| {
+                    if error.is_of_peer() {
+                        talkers.handshake_failed(address.ip());
+                    }
                     let about_identity = error.about_identity();
                     let cause = about_identity.unwrap_or_default();
                     tracing::info!(peer = %address, cause, "connection rejected: {error}");

@@ -96,7 +96,8 @@ pub fn clock_state(clock: &SteadyClock) -> v1::ClockState {
     }
 }
 
-fn duration(time: Duration) -> prost_types::Duration {
+/// Converts a duration to its message.
+pub(super) fn duration(time: Duration) -> prost_types::Duration {
     let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
     // At most 999,999,999, which an `i32` holds.
     prost_types::Duration { seconds, nanos: time.subsec_nanos().cast_signed() }

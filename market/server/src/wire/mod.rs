@@ -13,6 +13,7 @@ mod ride;
 mod show;
 mod stats;
 mod status;
+mod talkers;
 mod till;
 
 pub use account::{certificate, clock_state, dead_letter, mailbox_record, mailbox_status};
@@ -27,4 +28,5 @@ pub use status::{
     import_interrupted, internal, invalid_fields, ledger_error, not_on_a_ride, refusal, search_error, status,
     storage_full, store_error, suspended, try_again, with_message,
 };
+pub use talkers::{how_many_talkers, top_talkers};
 pub use till::{sync_acknowledgement, till};

@@ -11,6 +11,7 @@ use super::{Cast, Log};
 pub(super) async fn tour(log: &mut Log, cast: &mut Cast) {
     log.step("an operator lists the parties", &["AdminService/ListParties"], lists(cast)).await;
     log.step("and sees the figures of the market", &["AdminService/Stats"], sees_figures(cast)).await;
+    log.step("and who uses it most", &["AdminService/ListTopTalkers"], sees_top_talkers(cast)).await;
     log.step("a seller can't do what operators do", &[], async {
         refused(list(&cast.carol).await, Reason::RoleDenied)
     })
@@ -50,6 +51,13 @@ async fn sees_figures(cast: &Cast) -> anyhow::Result<()> {
     // The market was started again during the tour, and counts its recent orders from then.
     ensure!(stats.order_count > 0 && stats.orders_last_hour <= stats.order_count, "{stats:?}");
     ensure!(!stats.sales.is_empty(), "no sales");
+    Ok(())
+}
+
+async fn sees_top_talkers(cast: &Cast) -> anyhow::Result<()> {
+    let request = v1::ListTopTalkersRequest::default();
+    let top = operator(cast).await?.connection.call(request).await?.parties;
+    ensure!(top.iter().any(|party| party.call_count > 0 && party.cpu_time.is_some()), "{top:?}");
     Ok(())
 }
 

@@ -23,6 +23,7 @@ use tower::service_fn;
 use uuid::Uuid;
 
 use super::{super::call::WRITE_PATIENCE, *};
+use crate::observe::TopTalkers;
 
 fn peer() -> PeerInfo {
     let begin = OffsetDateTime::from_unix_timestamp(1_767_225_600).unwrap();
@@ -48,7 +49,8 @@ fn begin() -> (Served, DuplexStream) {
     });
     let (peer, ending) = (peer(), Ending::new(&stop));
     let share = answers.share(peer.certificate.identity());
-    let ended = tokio::spawn(async move { serve(market, (&peer, &share), &ending, service).await });
+    let talker = TopTalkers::default().enter(peer.certificate.identity());
+    let ended = tokio::spawn(async move { serve(market, (&peer, &share, &talker), &ending, service).await });
     (Served { answers, stop, ended }, client)
 }
 
