@@ -37,7 +37,7 @@ async fn top_talkers_are_shown_as_table_json_and_csv() {
     }
     // This command's own connection is one of an operator.
     assert!(rows.iter().any(|row| row["role"] == "operator" && row["calls"].as_i64() > Some(0)), "{json}");
-    assert!(csv.starts_with("PARTY,ROLE,NAME,CALLS,CPU MS,"), "{csv}");
+    assert!(csv.starts_with("party,role,name,calls,cpu ms,"), "{csv}");
     assert!(csv.contains(&alice.id()) && csv.contains(&bob.id()), "{csv}");
     assert_eq!(table.lines().count(), 2, "{table}");
     assert_eq!(strangers.trim(), "[]");
