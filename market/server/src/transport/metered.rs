@@ -208,8 +208,11 @@ mod tests {
         Metered::new(stream, brake, ending.clone(), TopTalkers::default().enter(Identity::Market))
     }
 
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
     fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
-        let mut frame = vec![0, 0, u8::try_from(payload.len()).unwrap(), kind, 0, 0, 0, 0, 0];
+        let [.., high, middle, low] = payload.len().to_be_bytes();
+        let mut frame = vec![high, middle, low, kind, 0, 0, 0, 0, 0];
         frame.extend(payload);
         frame
     }
@@ -218,8 +221,7 @@ mod tests {
     async fn a_flood_of_pings_ends_the_reading_with_a_reason() {
         let flood: Vec<u8> = (0..10_000).flat_map(|_| frame(6, &[0; 8])).collect();
         let ending = Ending::new(&CancellationToken::new());
-        let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-        bytes.extend(flood);
+        let bytes = [PREFACE, &flood].concat();
         let mut stream = metered(&bytes[..], &ending);
         let error = stream.read_to_end(&mut Vec::new()).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::QuotaExceeded);
@@ -228,8 +230,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_that_always_has_something_to_read_gives_way() {
-        let data = frame(0, &[0; 16_000]).repeat(100);
-        let calls = frame(1, &[0x82]).repeat(4_000);
+        let data = [PREFACE, &frame(0, &[0; 16_000]).repeat(100)].concat();
+        let calls = [PREFACE, &frame(1, &[0x82]).repeat(4_000)].concat();
         for (bytes, turns) in [(&data, data.len() / TURN_BYTES), (&calls, 4_000 / 512)] {
             let mut stream = metered(&bytes[..], &Ending::new(&CancellationToken::new()));
             let mut context = Context::from_waker(std::task::Waker::noop());
@@ -249,7 +251,7 @@ mod tests {
 
     #[tokio::test]
     async fn little_is_read_after_the_end_is_decided() {
-        let data = frame(0, &[0; 1_000]).repeat(1_000);
+        let data = [PREFACE, &frame(0, &[0; 1_000]).repeat(1_000)].concat();
         let ending = Ending::new(&CancellationToken::new());
         let mut stream = metered(&data[..], &ending);
         let mut piece = [0; 1_009];
