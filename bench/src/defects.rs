@@ -39,6 +39,8 @@ enum Suite {
     Durability,
     /// Tests of mailboxes, listeners and callbacks.
     Delivery,
+    /// Tests of the rules of trade.
+    Trade,
 }
 
 impl Suite {
@@ -51,6 +53,7 @@ impl Suite {
             Self::Speed => "speed",
             Self::Durability => "durability",
             Self::Delivery => "delivery",
+            Self::Trade => "trade",
         }
     }
 
@@ -58,7 +61,7 @@ impl Suite {
     fn tests(self) -> &'static [&'static str] {
         match self {
             Self::Security => &["-p", "market", "--test", "security"],
-            Self::Sync | Self::Postgres | Self::Durability | Self::Delivery => &[
+            Self::Sync | Self::Postgres | Self::Durability | Self::Delivery | Self::Trade => &[
                 "-p",
                 "souk-domain",
                 "-p",
@@ -79,7 +82,7 @@ impl Suite {
     /// Returns the test filters: parts of the names of the tests to run. Empty means all.
     fn cases(self) -> &'static [&'static str] {
         match self {
-            Self::Security | Self::Durability | Self::Delivery => &[],
+            Self::Security | Self::Durability | Self::Delivery | Self::Trade => &[],
             Self::Sync => &["till", "syncing"],
             Self::Failover => &["several", "balance"],
             Self::Postgres => &["postgres", "held_up", "ledger", "observing"],
@@ -93,7 +96,9 @@ impl Suite {
             Self::Security => &["mutations_10_000", "silent_sockets_500"],
             // A single market behaves the same on every store.
             Self::Postgres => &["trade::"],
-            Self::Sync | Self::Failover | Self::Speed | Self::Durability | Self::Delivery => &[],
+            Self::Sync | Self::Failover | Self::Speed | Self::Durability | Self::Delivery | Self::Trade => {
+                &[]
+            }
         }
     }
 }

@@ -112,6 +112,7 @@ async fn a_buyers_day() {
     assert!(orders.out.lines().count() == 1 && orders.out.contains("cancelled"), "{orders:?}");
     let shown = bob.run(&["show", &id, "--output", "json"]).await.json();
     assert_eq!(shown["quantity"], json!(10), "the units went back");
+    assert_eq!(shown["rating"], json!(null), "and the rating is withdrawn");
 
     bob.run(&["place", "lamp"]).await.assert_fails(2, &["7x2"]);
     bob.run(&["place", &id, &format!("{id}x10")]).await.assert_fails(5, &["10"]);

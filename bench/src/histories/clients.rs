@@ -17,16 +17,19 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     checker::Effect,
+    ratings::Ratings,
     recorder::{Call, Recorder},
 };
 use crate::trade::call::{Attempt, attempt, is_out_of_stock, was_not_sent};
 
-/// Share of calls without an answer that the client gives up on; it repeats the others until it has one.
+/// Share of calls without an answer that most clients give up on; they repeat the others until they have one.
 const GIVES_UP: f64 = 0.3;
+/// Of a client that repeats every call until it has an answer.
+pub(super) const NEVER: f64 = 0.0;
 /// Pause before a repetition.
-const PAUSE: Duration = Duration::from_millis(10);
+pub(super) const PAUSE: Duration = Duration::from_millis(10);
 /// How long a call is repeated.
-const PATIENCE: Duration = Duration::from_secs(180);
+pub(super) const PATIENCE: Duration = Duration::from_secs(180);
 /// Units are added only while at least this share of calls is refused.
 const REFUSED_SHARE: f64 = 0.3;
 /// The most units bought at a time.
@@ -37,19 +40,21 @@ pub(super) struct Hall {
     pub(super) recorder: Recorder,
     pub(super) items: Vec<i64>,
     pub(super) stop: AtomicBool,
+    pub(super) ratings: Ratings,
 }
 
 /// How a call ended for its client.
-enum Ended<T> {
+pub(super) enum Ended<T> {
     Acknowledged(T),
     Refused(Box<Refusal>),
     GivenUp,
 }
 
 /// Makes a call. Without an answer, gives up or repeats it, by chance.
-async fn call<T, F: Future<Output = Attempt<T>>>(
+pub(super) async fn call<T, F: Future<Output = Attempt<T>>>(
     hall: &Hall,
     random: &mut StdRng,
+    gives_up: f64,
     mut send: impl FnMut() -> F,
 ) -> anyhow::Result<Ended<T>> {
     let (began, mut may_have_been_sent) = (Instant::now(), false);
@@ -64,7 +69,7 @@ async fn call<T, F: Future<Output = Attempt<T>>>(
                 if !was_not_sent(&failure) && !may_have_been_sent {
                     may_have_been_sent = true;
                     hall.recorder.unknown.fetch_add(1, Ordering::Relaxed);
-                    if random.random_bool(GIVES_UP) {
+                    if random.random_bool(gives_up) {
                         return Ok(Ended::GivenUp);
                     }
                 }
@@ -82,22 +87,31 @@ pub(super) async fn buy(hall: Arc<Hall>, buyer: Connection, seed: u64) -> anyhow
         match random.random_range(0..100) {
             0..12 if !own.is_empty() => {
                 let order = own.swap_remove(random.random_range(0..own.len()));
-                cancel(&hall, &buyer, &mut random, &order).await?;
+                cancel(&hall, &buyer, &mut random, &order, GIVES_UP).await?;
             }
             0..20 => read(&hall, &buyer, &mut random).await?,
-            _ => own.extend(buy_one(&hall, &buyer, &mut random).await?),
+            _ => {
+                let item = hall.items[random.random_range(0..hall.items.len())];
+                own.extend(buy_one(&hall, &buyer, &mut random, item, GIVES_UP).await?);
+            }
         }
     }
     Ok(())
 }
 
-async fn buy_one(hall: &Hall, buyer: &Connection, random: &mut StdRng) -> anyhow::Result<Option<v1::Order>> {
-    let (item_id, quantity) =
-        (hall.items[random.random_range(0..hall.items.len())], random.random_range(1..=UNITS));
+/// Buys units of an item. Returns the order, unless the purchase was refused or the client gave up.
+pub(super) async fn buy_one(
+    hall: &Hall,
+    buyer: &Connection,
+    random: &mut StdRng,
+    item_id: i64,
+    gives_up: f64,
+) -> anyhow::Result<Option<v1::Order>> {
+    let quantity = random.random_range(1..=UNITS);
     let request =
         v1::BuyItemRequest { request_id: buyer.request_id(), item_id, quantity, ..Default::default() };
     let invoked = hall.recorder.now();
-    let ended = call(hall, random, || {
+    let ended = call(hall, random, gives_up, || {
         let (mut client, request) = (buyer.buyer(), request.clone());
         async move {
             attempt(buyer.market(), client.buy_item(request)).await.field("order", |answer| answer.order)
@@ -128,11 +142,12 @@ async fn buy_one(hall: &Hall, buyer: &Connection, random: &mut StdRng) -> anyhow
     Ok(None)
 }
 
-async fn cancel(
+pub(super) async fn cancel(
     hall: &Hall,
     buyer: &Connection,
     random: &mut StdRng,
     order: &v1::Order,
+    gives_up: f64,
 ) -> anyhow::Result<()> {
     let request = v1::CancelOrderRequest {
         request_id: buyer.request_id(),
@@ -140,7 +155,7 @@ async fn cancel(
         ..Default::default()
     };
     let invoked = hall.recorder.now();
-    let ended = call(hall, random, || {
+    let ended = call(hall, random, gives_up, || {
         let (mut client, request) = (buyer.buyer(), request.clone());
         async move { attempt(buyer.market(), client.cancel_order(request)).await }
     });
@@ -198,7 +213,7 @@ pub(super) async fn restock(hall: Arc<Hall>, seller: Connection, item: i64, seed
             ..Default::default()
         };
         let (invoked, market) = (hall.recorder.now(), seller.market());
-        let ended = call(&hall, &mut random, || {
+        let ended = call(&hall, &mut random, GIVES_UP, || {
             let (mut client, request) = (seller.seller(), request.clone());
             async move { attempt(market, client.update_item(request)).await.field("item", |answer| answer.item) }
         });

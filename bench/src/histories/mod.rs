@@ -1,8 +1,10 @@
 //! `bench histories`: many clients buy few items while connections are cut and the market is killed. The history of each
-//! item is then checked for linearizability.
+//! item is then checked for linearizability, and its rating against the purchases that allow it.
 
 mod checker;
 mod clients;
+mod rater;
+mod ratings;
 mod recorder;
 
 use std::{
@@ -17,6 +19,7 @@ use anyhow::{Context as _, ensure};
 use clap::Args;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use souk_certs::identity::Role;
+use souk_client::Connection;
 use souk_proto::v1;
 use tokio::{task::JoinSet, time::sleep};
 
@@ -27,6 +30,8 @@ use crate::{
 };
 use checker::Verdict;
 use clients::Hall;
+use rater::Rater;
+use ratings::Ratings;
 use recorder::Recorder;
 
 /// Check that purchases are linearizable while connections are cut and the market is killed
@@ -40,7 +45,8 @@ pub(crate) struct HistoriesArgs {
     seed: u64,
 }
 
-/// The number of buyers, each with one call at a time, and of items, each with a seller that restocks it.
+/// The number of buyers, each with one call at a time, and of items, each with a seller that restocks it and a buyer that
+/// rates it.
 const BUYERS: usize = 20;
 const ITEMS: usize = 4;
 /// Units of each item at first.
@@ -76,16 +82,21 @@ pub(crate) async fn run(args: HistoriesArgs) -> anyhow::Result<()> {
         sellers.push(seller);
         listeners.push(listener);
     }
-    let hall =
-        Arc::new(Hall { recorder: Recorder::new(), items: items.clone(), stop: AtomicBool::new(false) });
+    let hall = Arc::new(Hall {
+        recorder: Recorder::new(),
+        items: items.clone(),
+        stop: AtomicBool::new(false),
+        ratings: Ratings::default(),
+    });
     let mut running = JoinSet::new();
-    for (seller, item) in sellers.into_iter().zip(&items) {
+    for (number, (seller, item)) in sellers.into_iter().zip(&items).enumerate() {
+        let buyer = registered(&mut site, &proxy, &format!("rater {number}")).await?;
+        let rater = Rater::new(Arc::clone(&hall), buyer, seller.clone(), *item, random.random());
+        running.spawn(rater.run());
         running.spawn(clients::restock(Arc::clone(&hall), seller, *item, random.random()));
     }
     for number in 0..BUYERS {
-        let (buyer, _) = site.connect(&format!("buyer-{number}"), Role::Buyer, proxy.address).await?;
-        let display_name = format!("buyer {number}");
-        buyer.call(v1::RegisterBuyerRequest { display_name, ..Default::default() }).await?;
+        let buyer = registered(&mut site, &proxy, &format!("buyer {number}")).await?;
         running.spawn(clients::buy(Arc::clone(&hall), buyer, random.random()));
     }
     let deaths = disturb(&args, &mut site, &proxy, &hall, &mut running, &mut random).await?;
@@ -96,6 +107,14 @@ pub(crate) async fn run(args: HistoriesArgs) -> anyhow::Result<()> {
     wait_for_notifications(&hall, &arrivals).await;
     site.stop().await?;
     report(&args, &hall, &deaths, &arrivals, proxy.cuts())
+}
+
+/// Registers a buyer.
+async fn registered(site: &mut Site, proxy: &Proxy, name: &str) -> anyhow::Result<Connection> {
+    let (buyer, _) = site.connect(&name.replace(' ', "-"), Role::Buyer, proxy.address).await?;
+    let display_name = name.to_owned();
+    buyer.call(v1::RegisterBuyerRequest { display_name, ..Default::default() }).await?;
+    Ok(buyer)
 }
 
 /// Cuts connections and kills the market until there are enough operations. Returns the times of the kills.
@@ -160,14 +179,17 @@ fn report(
     let (ops, refusals, unknown) =
         (count(&recorder.operations), count(&recorder.refusals), count(&recorder.unknown));
     println!(
-        "ops={ops} refusals={refusals} unknown={unknown} violations={violations} undecided={undecided}; clients={} \
-         items={ITEMS} left_open={} kills={} connections_cut={cuts} without_event={}",
-        BUYERS + ITEMS,
+        "ops={ops} refusals={refusals} unknown={unknown} violations={violations} undecided={undecided} ratings={} \
+         wrong_ratings={}; clients={} items={ITEMS} left_open={} kills={} connections_cut={cuts} without_event={}",
+        hall.ratings.checked(),
+        hall.ratings.wrong(),
+        BUYERS + 2 * ITEMS,
         recorder.left_open(),
         deaths.len(),
         recorder.unexplained(arrivals),
     );
     ensure!(violations == 0 && undecided == 0, "purchases are not linearizable, or it could not be decided");
+    ensure!(hall.ratings.wrong() == 0, "ratings do not last as long as the purchases that allow them");
     let share = |count: u64| count as f64 / ops as f64;
     ensure!(
         args.ops < FULL_LENGTH || (share(refusals) >= MIN_REFUSED && share(unknown) >= MIN_UNKNOWN),

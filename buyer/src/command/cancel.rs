@@ -6,6 +6,8 @@ use souk_client::error::required;
 use souk_proto::v1::CancelOrderRequest;
 
 /// Cancel an order; its units go back and the seller is notified
+///
+/// If you have no other order of the item, your rating of it is withdrawn.
 #[derive(Args)]
 pub(crate) struct Cancel {
     /// The order's id, as `orders` shows it.

@@ -153,7 +153,8 @@ impl Buyer {
         required(self.connection.call(GetOrderRequest { order_id }).await?.order, "order")
     }
 
-    /// Cancels an order that was not shipped yet; its units go back into stock.
+    /// Cancels an order that was not shipped yet; its units go back into stock. If it was the buyer's last order of the
+    /// item that stood, the buyer's rating of the item is withdrawn.
     ///
     /// # Errors
     /// Refused with [`NotCancellable`](crate::Reason::NotCancellable) if it is too late, or the call failed.

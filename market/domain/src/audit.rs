@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{
-    Action, Command, ImportRow, Imported, LineAnswer, LineOutcome, Order, Origin, Outcome, RequestId,
+    Action, Command, ImportRow, Imported, LineAnswer, LineOutcome, Order, Origin, Outcome, RequestId, Stars,
     Timestamp, action,
 };
 
@@ -29,15 +29,25 @@ pub struct AuditEntry {
 }
 
 impl AuditEntry {
-    /// Creates the entry for a command that was carried out.
-    pub(super) fn of(command: &Command, outcome: &Outcome, at: Timestamp) -> Self {
+    /// Creates the entry for a command that was carried out, and the rating that it took back, if it did.
+    pub(super) fn of(
+        command: &Command,
+        outcome: &Outcome,
+        withdrawn_rating: Option<Stars>,
+        at: Timestamp,
+    ) -> Self {
         let Origin { role, address } = command.origin;
+        let mut what = subject(command, outcome);
+        if let Some(stars) = withdrawn_rating {
+            // Its row is gone, so the entry says what it was.
+            what.push_str(&format!("; rating withdrawn: {} of 5 stars", stars.get()));
+        }
         Self {
             at,
             who: format!("{role}/{}", command.caller),
             from: address,
             did: command.action.name(),
-            what: subject(command, outcome),
+            what,
             count: 1,
             request: Some(command.request.id),
         }

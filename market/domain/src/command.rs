@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Act, Action, ItemRef, Keys, NameKey, Origin, PartyId, RequestId, TillId, action};
+use super::{Act, Action, ImportRow, ItemRef, Keys, NameKey, Origin, PartyId, RequestId, TillId, action};
 
 /// A change requested by a party.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,27 +67,27 @@ impl Command {
                 keys.skus.extend(listing.sku.clone().map(|sku| (self.caller, sku)));
                 keys.new_items += 1;
             }
-            Action::Import(action::Import(rows)) => {
-                keys.items.extend(rows.iter().filter_map(|row| row.item));
-                keys.skus.extend(
-                    rows.iter().filter_map(|row| row.listing.sku.clone()).map(|sku| (self.caller, sku)),
-                );
-                keys.new_items += rows.iter().filter(|row| row.item.is_none()).count();
-            }
+            Action::Import(action::Import(rows)) => self.add_rows(rows, keys),
             Action::Update(action::Update { item, .. }) | Action::Delete(action::Delete { item, .. }) => {
                 keys.items.insert(*item);
             }
             Action::Buy(action::Buy(line)) => {
                 keys.items.insert(line.item);
+                keys.bought.push((self.caller, line.item));
                 keys.new_orders += 1;
             }
             Action::Place(action::Place(lines)) => {
                 keys.items.extend(lines.iter().map(|line| line.item));
+                keys.bought.extend(lines.iter().map(|line| (self.caller, line.item)));
                 // An upper bound: lines of the same item are merged into one order.
                 keys.new_orders += lines.len();
             }
-            Action::Cancel(action::Cancel { order })
-            | Action::CancelSale(action::CancelSale { order, .. })
+            Action::Cancel(action::Cancel { order }) => {
+                keys.orders.insert(*order);
+                // The buyer's last cancellation of an item takes its rating back.
+                keys.cancelled.insert((self.caller, *order));
+            }
+            Action::CancelSale(action::CancelSale { order, .. })
             | Action::Ship(action::Ship { order })
             | Action::Deliver(action::Deliver { order }) => {
                 // The order's item is not known here; the back end loads it with the order.
@@ -119,9 +119,14 @@ impl Command {
             Action::Rate(action::Rate { item, .. }) => {
                 keys.items.insert(*item);
                 keys.ratings.insert((self.caller, *item));
-                // Only buyers may rate, so their orders of the item are counted.
-                keys.purchases.insert((self.caller, *item));
             }
         }
+    }
+
+    fn add_rows(&self, rows: &[ImportRow], keys: &mut Keys) {
+        keys.items.extend(rows.iter().filter_map(|row| row.item));
+        let skus = rows.iter().filter_map(|row| row.listing.sku.clone());
+        keys.skus.extend(skus.map(|sku| (self.caller, sku)));
+        keys.new_items += rows.iter().filter(|row| row.item.is_none()).count();
     }
 }

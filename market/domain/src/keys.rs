@@ -26,10 +26,13 @@ pub struct Keys {
     pub tills: BTreeSet<TillId>,
     /// Wishes, by buyer and item.
     pub wishes: BTreeSet<(PartyId, ItemId)>,
-    /// Ratings, by buyer and item.
+    /// Ratings to be set, by buyer and item. [`WorkingSet::rated`](crate::WorkingSet::rated) says what a back end loads for
+    /// them.
     pub ratings: BTreeSet<(PartyId, ItemId)>,
-    /// Buyers and items whose orders that were not cancelled are to be counted.
-    pub purchases: BTreeSet<(PartyId, ItemId)>,
+    /// Those of `orders` that their buyers cancel, which may take ratings back.
+    pub cancelled: BTreeSet<(PartyId, OrderId)>,
+    /// The buyers and items of the new orders. A cancellation may name an order of its own batch by guessing its number.
+    pub bought: Vec<(PartyId, ItemId)>,
     /// Idempotency keys, to recognise requests that were carried out before.
     pub requests: BTreeSet<(PartyId, RequestId)>,
     /// The maximum number of new items, for which the back end reserves numbers.

@@ -40,6 +40,11 @@ impl RatingSummary {
         (self.count > 0).then(|| self.total_stars as f64 / self.count as f64)
     }
 
+    /// Returns the summary without a rating that is one of those summarised.
+    pub fn without(self, stars: Stars) -> Self {
+        Self { count: self.count - 1, total_stars: self.total_stars - i64::from(stars.get()) }
+    }
+
     /// Returns the summary with one rating added, or with the same buyer's `earlier` rating replaced.
     pub fn with(self, stars: Stars, earlier: Option<Stars>) -> Self {
         let earlier_stars = earlier.map_or(0, |earlier| i64::from(earlier.get()));

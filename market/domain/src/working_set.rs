@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AuditEntry, DeadLetterId, Fingerprint, IdRange, Item, ItemId, NameKey, NewEvent, Order, OrderId, Outcome,
-    Party, PartyId, RequestId, Ride, RideId, Sku, Stars, Tally, Till, TillId, Timestamp, Wish,
+    AuditEntry, DeadLetterId, Fingerprint, IdRange, Item, ItemId, Keys, NameKey, NewEvent, Order, OrderId,
+    Outcome, Party, PartyId, RequestId, Ride, RideId, Sku, Stars, Tally, Till, TillId, Timestamp, Wish,
 };
 
 /// A request that was carried out, as stored to answer replays.
@@ -93,7 +93,8 @@ pub struct WorkingSet {
     pub wishes: Table<(PartyId, ItemId), Wish>,
     /// Ratings, by buyer and item.
     pub ratings: Table<(PartyId, ItemId), Stars>,
-    /// The number of orders that were not cancelled, by buyer and item. Derived from the orders, never saved.
+    /// The number of orders that were not cancelled, by buyer and item, as far as [`Self::rated`] asks for
+    /// it. Derived from the orders, never saved.
     pub purchases: BTreeMap<(PartyId, ItemId), i64>,
     /// Listed items, by seller and SKU. Derived from the items, never saved.
     pub skus: BTreeMap<(PartyId, Sku), ItemId>,
@@ -129,6 +130,34 @@ impl WorkingSet {
         self.requests.changes().next().is_none()
             && self.tills.changes().next().is_none()
             && self.audit.is_empty()
+    }
+
+    /// Returns the buyers and items whose ratings the batch may set or take back. A back end calls this when it has loaded
+    /// the orders. It then loads these ratings, and counts the purchases of each: orders that were not cancelled, and
+    /// archived ones. It may stop counting at the number given here, which is one more than the batch can cancel, so that
+    /// a buyer of very many orders costs no more than others.
+    pub fn rated(&self, keys: &Keys) -> BTreeMap<(PartyId, ItemId), i64> {
+        let mut enough: BTreeMap<_, _> = keys.ratings.iter().map(|key| (*key, 1)).collect();
+        for (buyer, id) in &keys.cancelled {
+            match self.orders.row(*id) {
+                Some(order) if order.buyer == *buyer => {
+                    enough.insert((*buyer, order.item), 1);
+                }
+                // Another party's order, so the cancellation is refused.
+                Some(_) => {}
+                // If it is placed by the batch itself, it is of one of these items.
+                None => enough.extend(keys.bought.iter().filter(|(by, _)| by == buyer).map(|key| (*key, 1))),
+            }
+        }
+        if enough.is_empty() {
+            return enough;
+        }
+        for order in self.orders.keys().filter_map(|id| self.orders.row(id)) {
+            if let Some(count) = enough.get_mut(&(order.buyer, order.item)) {
+                *count += 1;
+            }
+        }
+        enough
     }
 
     pub(super) fn put_party(&mut self, party: Party) {

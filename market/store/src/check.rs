@@ -1,6 +1,6 @@
 //! What must hold of the rows of a store, whatever its back end.
 //!
-//! The numbers are those of the invariants in ARCHITECTURE.md. Invariants about behaviour (I2, I4, I7, I8, I12) leave
+//! The numbers are those of the invariants in ARCHITECTURE.md. Invariants about behaviour (I2, I4, I7, I8, I12, I14) leave
 //! no trace in the rows; I9 is verified by [`audit`](crate::audit).
 
 /// A condition on the rows.
@@ -65,6 +65,8 @@ pub(crate) const CONDITIONS: &[Condition] = &[
         violators: "SELECT id AS violator FROM orders WHERE (status = 'cancelled') <> (cancelled_at IS NOT NULL) \
                     OR (status = 'delivered' AND delivered_at IS NULL) OR (status = 'placed' AND shipped_at IS NOT NULL)",
     },
+    // A rating without a purchase is no violation: the seller can have cancelled the order, and in older stores, so can the
+    // buyer.
     Condition {
         invariant: "I1",
         holds: "each item: its ratings are those that were given",

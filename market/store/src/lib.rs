@@ -25,6 +25,8 @@ mod clock;
 mod consumer;
 mod dead_letter;
 mod error;
+#[cfg(test)]
+mod fixture;
 mod health;
 mod mailbox;
 pub mod memory;

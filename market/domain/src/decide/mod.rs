@@ -44,6 +44,7 @@ enum Effect {
     PutWish(Wish),
     RemoveWish(Wish),
     PutRating { buyer: PartyId, item: ItemId, stars: Stars },
+    WithdrawRating { buyer: PartyId, item: ItemId, stars: Stars },
     Emit(NewEvent),
     Exhume(DeadLetterId),
 }
@@ -64,6 +65,14 @@ impl Decision {
             }
             _ => !self.effects.is_empty(),
         }
+    }
+
+    /// Returns the rating that the command takes back, if it does.
+    fn withdrawn_rating(&self) -> Option<Stars> {
+        self.effects.iter().find_map(|effect| match effect {
+            Effect::WithdrawRating { stars, .. } => Some(*stars),
+            _ => None,
+        })
     }
 }
 
@@ -105,6 +114,7 @@ pub fn decide(
         // Computed before the effects are moved out. A repetition of an import or of till lines is not audited
         // again; its first time was.
         let is_news = !command.action.knows_repetitions() || decision.is_news();
+        let withdrawn = decision.withdrawn_rating();
         for effect in decision.effects {
             apply(rows, effect);
         }
@@ -115,7 +125,7 @@ pub fn decide(
             rows.requests.put(request, recorded);
         }
         if is_news {
-            rows.audit.push(AuditEntry::of(command, &decision.outcome, context.now));
+            rows.audit.push(AuditEntry::of(command, &decision.outcome, withdrawn, context.now));
         }
         // The time that the store writes with requests and deliveries, so that all rows of a batch agree. Not the wall
         // clock: what a wrong reading of that stamps would expire at once, or never.
@@ -217,6 +227,7 @@ fn apply(rows: &mut WorkingSet, effect: Effect) {
         Effect::PutWish(wish) => rows.wishes.put((wish.buyer, wish.item), wish),
         Effect::RemoveWish(wish) => rows.wishes.remove((wish.buyer, wish.item)),
         Effect::PutRating { buyer, item, stars } => rows.ratings.put((buyer, item), stars),
+        Effect::WithdrawRating { buyer, item, .. } => rows.ratings.remove((buyer, item)),
         Effect::Emit(event) => rows.events.push(event),
         Effect::Exhume(letter) => rows.exhumed.push(letter),
     }

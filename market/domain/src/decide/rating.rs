@@ -1,7 +1,12 @@
 //! Ratings by buyers of an item.
+//!
+//! A rating does not outlive the purchase that allowed it: when a buyer cancels the last order that it has of an item, the
+//! rating goes with it. A seller's cancellation leaves the rating, or sellers could remove bad ones; but without a
+//! purchase the buyer can't change it any more. An order that was shipped can't be cancelled, so a rating of something
+//! that was received stays.
 
 use super::{Decision, Effect, Rules};
-use crate::{ItemId, Party, RatingSummary, Refusal, Stars};
+use crate::{ItemId, Order, Party, RatingSummary, Refusal, Stars};
 
 impl Rules<'_, '_> {
     /// Rates an item of which the caller has an order that was not cancelled. A second rating is refused
@@ -15,8 +20,8 @@ impl Rules<'_, '_> {
     ) -> Result<Decision<RatingSummary>, Refusal> {
         let mut item = self.listed(id)?;
         let key = (caller.id, id);
-        // Counted by the store over all orders that were not cancelled; the working set holds only the orders
-        // of this batch.
+        // Counted by the store over all orders that were not cancelled, as far as this batch needs; the working set holds
+        // only the orders of this batch.
         if self.rows.purchases.get(&key).copied().unwrap_or(0) < 1 {
             return Err(Refusal::NotPurchased(id));
         }
@@ -35,5 +40,18 @@ impl Rules<'_, '_> {
             outcome: item.rating,
             effects: vec![Effect::PutItem(item), Effect::PutRating { buyer: caller.id, item: id, stars }],
         })
+    }
+
+    /// Returns the rating that the buyer loses by cancelling an order: that of the item, unless the buyer has another
+    /// purchase of it.
+    pub(super) fn rating_lost_with(&self, order: &Order) -> Option<Stars> {
+        let key = (order.buyer, order.item);
+        let purchases = self.rows.purchases.get(&key);
+        debug_assert!(
+            purchases.is_some(),
+            "the store counts the purchases for every cancellation by a buyer"
+        );
+        // The order that is being cancelled is one of them.
+        self.rows.ratings.row(key).copied().filter(|_| purchases.is_some_and(|count| *count <= 1))
     }
 }

@@ -95,13 +95,13 @@ impl Rules<'_, '_> {
         Ok(Purchase { order, item, events })
     }
 
-    /// Cancels an order as its buyer.
+    /// Cancels an order as its buyer. If it was the buyer's last purchase of the item, the rating goes with it.
     pub(super) fn cancel(&mut self, caller: &Party, id: OrderId) -> Result<Decision<Order>, Refusal> {
         let order = self.order(id, |order| order.buyer == caller.id)?;
         self.take_back(order, Role::Buyer, None)
     }
 
-    /// Cancels an order as its seller.
+    /// Cancels an order as its seller. The buyer's rating stays.
     pub(super) fn cancel_sale(
         &mut self,
         caller: &Party,
@@ -136,6 +136,14 @@ impl Rules<'_, '_> {
         } else {
             item.withdrawn += order.quantity;
         }
+        let lost_rating = match by {
+            Role::Buyer => self.rating_lost_with(&order),
+            // Otherwise, sellers could remove bad ratings by cancelling orders.
+            Role::Seller => None,
+        };
+        if let Some(stars) = lost_rating {
+            item.rating = item.rating.without(stars);
+        }
         item.version += 1;
         order.status = OrderStatus::Cancelled;
         order.cancelled_at = Some(self.context.now);
@@ -155,7 +163,10 @@ impl Rules<'_, '_> {
         let mut events = self.notify_tills(&item, &kind);
         events.push(self.event(Audience::Party(other_side), kind));
         let outcome = order.clone();
-        Ok(Decision { outcome, effects: Purchase { order, item, events }.effects().collect() })
+        let withdraw =
+            lost_rating.map(|stars| Effect::WithdrawRating { buyer: order.buyer, item: item.id, stars });
+        let effects = Purchase { order, item, events }.effects().chain(withdraw).collect();
+        Ok(Decision { outcome, effects })
     }
 
     /// Marks an order as shipped, as its seller.

@@ -285,24 +285,6 @@ fn stock_above_its_limit_after_a_cancellation_can_be_reduced_but_not_raised() {
 }
 
 #[test]
-fn rating_needs_a_purchase_that_was_not_cancelled_and_happens_once() {
-    let mut fixture = Fixture::open();
-    let lamp = fixture.lamp(ALICE, 5);
-    assert_eq!(fixture.act(BOB, rate(lamp, 5)), Err(Refusal::NotPurchased(lamp)));
-    assert_eq!(fixture.act(BOB, rate(ItemId(77), 5)), Err(Refusal::ItemNotFound(ItemId(77))));
-    let order = order_of(fixture.act(BOB, buy(lamp, 1)));
-    fixture.act(BOB, rate(lamp, 5)).unwrap();
-    let stars = Stars::parse(5).unwrap();
-    assert_eq!(fixture.act(BOB, rate(lamp, 1)), Err(Refusal::AlreadyRated { item: lamp, stars }));
-    let replace =
-        Action::Rate(action::Rate { item: lamp, stars: Stars::parse(2).unwrap(), update_existing: true });
-    fixture.act(BOB, replace).unwrap();
-    assert_eq!(fixture.item(lamp).rating, RatingSummary { count: 1, total_stars: 2 });
-    order_of(fixture.act(BOB, Action::Cancel(action::Cancel { order: order.id })));
-    assert_eq!(fixture.act(BOB, rate(lamp, 5)), Err(Refusal::NotPurchased(lamp)));
-}
-
-#[test]
 fn wish_for_a_missing_item_is_refused_and_a_second_wish_changes_nothing() {
     let mut fixture = Fixture::open();
     let lamp = fixture.lamp(ALICE, 5);

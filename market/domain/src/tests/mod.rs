@@ -3,6 +3,7 @@
 mod examples;
 mod merging;
 mod properties;
+mod ratings;
 mod tills;
 mod values;
 
@@ -73,7 +74,7 @@ impl Fixture {
         command.add_keys(&mut keys);
         self.rows.item_ids = IdRange::new(self.rows.item_ids.next().max(1), keys.new_items);
         self.rows.order_ids = IdRange::new(self.rows.order_ids.next().max(1), keys.new_orders);
-        self.count_purchases(&keys);
+        self.load_purchases(&keys);
         let mut event_ids = || EventId(Uuid::nil());
         decide(
             &mut self.rows,
@@ -82,18 +83,26 @@ impl Fixture {
         )
     }
 
-    fn count_purchases(&mut self, keys: &Keys) {
-        for (buyer, item) in keys.purchases.iter().copied() {
-            let standing = self
-                .rows
-                .orders
-                .keys()
-                .filter_map(|id| self.rows.orders.row(id))
-                .filter(|order| order.buyer == buyer && order.item == item)
-                .filter(|order| order.status.stands())
-                .count();
-            self.rows.purchases.insert((buyer, item), i64::try_from(standing).unwrap());
+    /// Counts the purchases as a back end does: of the orders that the command names, and no more than asked for.
+    fn load_purchases(&mut self, keys: &Keys) {
+        let mut named = WorkingSet::default();
+        for id in &keys.orders {
+            if let Some(order) = self.rows.orders.row(*id) {
+                named.orders.load(*id, order.clone());
+            }
         }
+        let counted = named.rated(keys).into_iter();
+        let counted: Vec<_> = counted
+            .map(|((buyer, item), enough)| ((buyer, item), self.purchases(buyer, item).min(enough)))
+            .collect();
+        self.rows.purchases = counted.into_iter().collect();
+    }
+
+    /// Returns the number of a buyer's orders of an item that were not cancelled.
+    pub(super) fn purchases(&self, buyer: PartyId, item: ItemId) -> i64 {
+        let orders = self.rows.orders.keys().filter_map(|id| self.rows.orders.row(id));
+        let own = orders.filter(|order| order.buyer == buyer && order.item == item);
+        i64::try_from(own.filter(|order| order.status.stands()).count()).unwrap()
     }
 
     /// Lists a lamp at 12.50 GBP per unit.

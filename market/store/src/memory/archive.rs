@@ -17,11 +17,10 @@ impl Archive for Memory {
     async fn due_orders(&self, before: Timestamp, after: OrderId) -> Result<DueOrders, StoreError> {
         let state = self.state();
         let horizon = horizon(&state, before);
-        let seen: Vec<_> =
-            state.orders.range(OrderId(after.0.saturating_add(1))..).take(ORDERS_STEP).collect();
-        let next = if seen.len() < ORDERS_STEP { None } else { seen.last().map(|(id, _)| **id) };
-        let due = seen.into_iter().filter(|(_, order)| is_due(&state, order, horizon));
-        Ok(DueOrders { orders: due.map(|(_, order)| order.clone()).collect(), next })
+        let seen: Vec<_> = state.orders.after(after).take(ORDERS_STEP).collect();
+        let next = if seen.len() < ORDERS_STEP { None } else { seen.last().map(|order| order.id) };
+        let due = seen.into_iter().filter(|order| is_due(&state, order, horizon));
+        Ok(DueOrders { orders: due.cloned().collect(), next })
     }
 
     async fn prune_orders(
@@ -34,8 +33,8 @@ impl Archive for Memory {
         let horizon = horizon(&state, before);
         let mut pruned = BTreeMap::new();
         for id in orders {
-            if state.orders.get(id).is_some_and(|order| is_due(&state, order, horizon)) {
-                pruned.extend(state.orders.remove(id).map(|order| (*id, order)));
+            if state.orders.get(*id).is_some_and(|order| is_due(&state, order, horizon)) {
+                pruned.extend(state.orders.remove(*id).map(|order| (*id, order)));
             }
         }
         for order in pruned.values() {
@@ -81,8 +80,10 @@ fn is_due(state: &State, order: &Order, horizon: Timestamp) -> bool {
 
 fn keep_sums(state: &mut State, order: &Order) {
     let is_listed = |item: ItemId| state.items.get(&item).is_some_and(|item| item.is_listed());
-    if order.status.stands() && is_listed(order.item) {
-        state.archived.bought.insert((order.buyer, order.item));
+    let key = (order.buyer, order.item);
+    // A deleted item can't be rated. But a rating that it has must stay when the buyer cancels another order.
+    if order.status.stands() && (is_listed(order.item) || state.ratings.contains_key(&key)) {
+        state.archived.bought.insert(key);
     }
     if !order.status.stands() {
         state.archived.cancelled += 1;

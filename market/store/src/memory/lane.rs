@@ -5,7 +5,6 @@ use souk_domain::{Audience, IdRange, ItemId, Keys, NewEvent, PartyId, WorkingSet
 
 use super::{
     Memory,
-    rows::count,
     state::{FanOut, State},
 };
 use crate::{Lane, Receipt, Reliability, SaveError, StoreError, audit::Link};
@@ -48,7 +47,7 @@ fn load(state: &State, keys: &Keys) -> WorkingSet {
         }
     }
     for id in &keys.orders {
-        if let Some(order) = state.orders.get(id) {
+        if let Some(order) = state.orders.get(*id) {
             rows.orders.load(*id, order.clone());
         }
     }
@@ -84,13 +83,11 @@ fn load(state: &State, keys: &Keys) -> WorkingSet {
             rows.wishes.load(*key, *wish);
         }
     }
-    for key in &keys.ratings {
-        if let Some(stars) = state.ratings.get(key) {
-            rows.ratings.load(*key, *stars);
+    for key in rows.rated(keys).into_keys() {
+        if let Some(stars) = state.ratings.get(&key) {
+            rows.ratings.load(key, *stars);
         }
-    }
-    for (buyer, item) in keys.purchases.iter().copied() {
-        rows.purchases.insert((buyer, item), purchases(state, buyer, item));
+        rows.purchases.insert(key, purchases(state, key));
     }
     for key in &keys.requests {
         if let Some((recorded, _)) = state.requests.get(key) {
@@ -107,12 +104,9 @@ fn load(state: &State, keys: &Keys) -> WorkingSet {
     rows
 }
 
-/// Counts a buyer's purchases of an item that stand, archived ones included.
-fn purchases(state: &State, buyer: PartyId, item: ItemId) -> i64 {
-    let orders = state.orders.values();
-    let standing = orders.filter(|order| order.buyer == buyer && order.item == item && order.status.stands());
-    let archived = usize::from(state.archived.bought.contains(&(buyer, item)));
-    count(standing.count() + archived)
+/// Counts a buyer's purchases of an item that stand. Archived ones count as one.
+fn purchases(state: &State, key: (PartyId, ItemId)) -> i64 {
+    state.orders.standing(key.0, key.1) + i64::from(state.archived.bought.contains(&key))
 }
 
 fn save(state: &mut State, rows: &WorkingSet) -> Receipt {
@@ -147,8 +141,8 @@ fn save(state: &mut State, rows: &WorkingSet) -> Receipt {
         }
         state.items.insert(id, item.clone());
     }
-    for (id, order) in rows.orders.changes() {
-        state.orders.extend(order.map(|order| (id, order.clone())));
+    for order in rows.orders.changes().filter_map(|(_, order)| order) {
+        state.orders.put(order.clone());
     }
     for (id, ride) in rows.rides.changes() {
         state.rides.extend(ride.map(|ride| (id, ride.clone())));
@@ -168,7 +162,10 @@ fn save(state: &mut State, rows: &WorkingSet) -> Receipt {
         }
     }
     for (key, stars) in rows.ratings.changes() {
-        state.ratings.extend(stars.map(|stars| (key, *stars)));
+        match stars {
+            Some(stars) => state.ratings.insert(key, *stars),
+            None => state.ratings.remove(&key),
+        };
     }
     for (key, recorded) in rows.requests.changes() {
         state.requests.extend(recorded.map(|recorded| (key, (recorded.clone(), rows.decided_at))));

@@ -12,6 +12,7 @@ mod expand;
 mod lane;
 mod mailbox;
 mod mailboxes;
+mod orders;
 mod reads;
 mod rows;
 mod state;

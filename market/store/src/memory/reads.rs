@@ -69,12 +69,12 @@ impl Reads for Memory {
     }
 
     async fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
-        Ok(self.state().orders.get(&id).cloned())
+        Ok(self.state().orders.get(id).cloned())
     }
 
     async fn orders(&self, query: &OrderQuery) -> Result<Vec<Order>, StoreError> {
         let state = self.state();
-        let own = state.orders.values().rev().filter(|order| match query.of {
+        let own = state.orders.all().rev().filter(|order| match query.of {
             OrdersOf::Buyer(buyer) => order.buyer == buyer,
             OrdersOf::Seller(seller) => order.seller == seller,
         });
@@ -104,7 +104,7 @@ impl Reads for Memory {
         items: usize,
     ) -> Result<SalesSummary, StoreError> {
         let state = self.state();
-        let standing = state.orders.values().filter(|order| {
+        let standing = state.orders.all().filter(|order| {
             order.seller == seller && order.status.stands() && placed.contains(order.placed_at)
         });
         let name =
@@ -123,7 +123,7 @@ impl Reads for Memory {
 
     async fn revenue(&self) -> Result<Vec<Sales>, StoreError> {
         let state = self.state();
-        let standing = state.orders.values().filter(|order| order.status.stands());
+        let standing = state.orders.all().filter(|order| order.status.stands());
         Ok(summary::by_currency(standing, state.archived.sales.iter()))
     }
 
@@ -161,7 +161,7 @@ impl Reads for Memory {
     async fn totals(&self) -> Result<Totals, StoreError> {
         let state = self.state();
         let items = || state.items.values();
-        let standing = state.orders.values().filter(|order| order.status.stands());
+        let standing = state.orders.all().filter(|order| order.status.stands());
         let archived = || state.archived.sales.values();
         let archived_orders = archived().map(|sum| sum.orders).sum::<i64>() + state.archived.cancelled;
         Ok(Totals {

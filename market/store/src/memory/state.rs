@@ -6,12 +6,15 @@ use std::{
 };
 
 use souk_domain::{
-    DeadLetter, DeadLetterId, Event, Item, ItemId, NameKey, Order, OrderId, Party, PartyId, Recorded,
-    RequestId, Ride, RideId, Role, SalesChange, SalesKey, Sku, Stars, Till, TillId, Timestamp, Wish,
+    DeadLetter, DeadLetterId, Event, Item, ItemId, NameKey, Party, PartyId, Recorded, RequestId, Ride,
+    RideId, Role, SalesChange, SalesKey, Sku, Stars, Till, TillId, Timestamp, Wish,
 };
 use uuid::Uuid;
 
-use super::mailbox::{Holder, Mailbox};
+use super::{
+    mailbox::{Holder, Mailbox},
+    orders::Orders,
+};
 use crate::{
     ClockMark, FeedPosition, TrackPoint,
     audit::{AuditRow, Head},
@@ -28,7 +31,7 @@ pub(super) struct State {
     pub(super) skus: BTreeMap<(PartyId, Sku), ItemId>,
     pub(super) feed: BTreeMap<FeedPosition, ItemId>,
     pub(super) feed_positions: BTreeMap<ItemId, FeedPosition>,
-    pub(super) orders: BTreeMap<OrderId, Order>,
+    pub(super) orders: Orders,
     pub(super) rides: BTreeMap<RideId, Ride>,
     pub(super) tills: BTreeMap<TillId, Till>,
     /// The points of each ride, with the steady time at which they were stored.
@@ -58,7 +61,7 @@ pub(super) struct Archived {
     /// The sums of the orders that were not cancelled.
     pub(super) sales: BTreeMap<SalesKey, SalesChange>,
     pub(super) cancelled: i64,
-    /// The buyers of listed items.
+    /// The buyers of items that are listed, or that they have rated.
     pub(super) bought: BTreeSet<(PartyId, ItemId)>,
     pub(super) audit_base: Head,
 }

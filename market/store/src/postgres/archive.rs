@@ -56,7 +56,9 @@ const PRUNE_ORDERS: &str = concat!(
     due!(),
     " AND id = ANY($2) ORDER BY id FOR UPDATE) RETURNING id, buyer, item, quantity, status <> 'cancelled' AS stands), \
      rateable AS (INSERT INTO bought (buyer, item) SELECT DISTINCT gone.buyer, gone.item FROM gone \
-     JOIN item ON item.id = gone.item WHERE gone.stands AND item.deleted_at IS NULL ORDER BY 1, 2 ON CONFLICT DO NOTHING), \
+     JOIN item ON item.id = gone.item WHERE gone.stands AND (item.deleted_at IS NULL \
+     OR EXISTS (SELECT 1 FROM rating WHERE rating.buyer = gone.buyer AND rating.item = gone.item)) \
+     ORDER BY 1, 2 ON CONFLICT DO NOTHING), \
      summed AS (INSERT INTO archived AS kept (item, orders, units, cancelled) \
      SELECT item, count(*) FILTER (WHERE stands), coalesce(sum(quantity) FILTER (WHERE stands), 0)::BIGINT, \
      count(*) FILTER (WHERE NOT stands) FROM gone GROUP BY item ORDER BY item \

@@ -113,7 +113,8 @@ pub(super) async fn load(
     // In a fixed order of tables: rides, tills, orders, then items. Two batches that lock in different orders
     // would deadlock.
     let has_begun = find(connection, keys, &mut rows, &mut items).await?;
-    let answers = ask(connection, keys, &items, numbers, !has_begun).await?;
+    let rated = rows.rated(keys);
+    let answers = ask(connection, keys, &items, &rated, numbers, !has_begun).await?;
     for row in &answers.items {
         let item = convert::item(row)?;
         // Checked on the locked row: between finding it and locking it, the item may have been deleted.
@@ -133,7 +134,7 @@ pub(super) async fn load(
         parties.insert(party.id, Before::of(&party, get(row, convert::AFTER_PARTY)?));
         rows.parties.load(party.id, party);
     }
-    take_over_rest(&answers, keys, &mut rows)?;
+    take_over_rest(&answers, &mut rows)?;
     Ok(Loaded { rows, parties })
 }
 
@@ -194,6 +195,7 @@ async fn ask(
     connection: &Connection,
     keys: &Keys,
     items: &BTreeSet<ItemId>,
+    rated: &BTreeMap<(PartyId, ItemId), i64>,
     numbers: NewNumbers,
     begins: bool,
 ) -> Result<Answers, Failure> {
@@ -216,17 +218,18 @@ async fn ask(
         let names: Vec<String> = keys.names.iter().map(|name| name.as_str().to_owned()).collect();
         asked.push((pipeline.add(sql::LOAD_NAMES, params![names]), &mut answers.names));
     }
-    let pairs = [
-        (sql::LOAD_WISHES, &keys.wishes, &mut answers.wishes),
-        (sql::LOAD_RATINGS, &keys.ratings, &mut answers.ratings),
-        (sql::LOAD_PURCHASES, &keys.purchases, &mut answers.purchases),
-    ];
-    for (sql, keys, answer) in pairs {
-        if !keys.is_empty() {
-            let (buyers, items): (Vec<Uuid>, Vec<i64>) =
-                keys.iter().map(|(buyer, item)| (buyer.0, item.0)).unzip();
-            asked.push((pipeline.add(sql, params![buyers, items]), answer));
-        }
+    if !keys.wishes.is_empty() {
+        let (buyers, items) = pairs(keys.wishes.iter());
+        asked.push((pipeline.add(sql::LOAD_WISHES, params![buyers, items]), &mut answers.wishes));
+    }
+    if !rated.is_empty() {
+        // After the items, whose locks keep others from changing what is read here.
+        let (buyers, items) = pairs(rated.keys());
+        let load = params![buyers.clone(), items.clone()];
+        asked.push((pipeline.add(sql::LOAD_RATINGS, load), &mut answers.ratings));
+        let enough: Vec<i64> = rated.values().copied().collect();
+        let count = params![buyers, items, enough];
+        asked.push((pipeline.add(sql::LOAD_PURCHASES, count), &mut answers.purchases));
     }
     if !keys.requests.is_empty() {
         let (parties, ids): (Vec<Uuid>, Vec<Uuid>) =
@@ -251,7 +254,12 @@ async fn ask(
     Ok(answers)
 }
 
-fn take_over_rest(answers: &Answers, keys: &Keys, rows: &mut WorkingSet) -> Result<(), Failure> {
+/// Returns buyers and items as array columns.
+fn pairs<'a>(keys: impl Iterator<Item = &'a (PartyId, ItemId)>) -> (Vec<Uuid>, Vec<i64>) {
+    keys.map(|(buyer, item)| (buyer.0, item.0)).unzip()
+}
+
+fn take_over_rest(answers: &Answers, rows: &mut WorkingSet) -> Result<(), Failure> {
     let pair = |row: &Row| Ok::<_, Failure>((convert::party_id(row, 0)?, ItemId(get(row, 1)?)));
     for row in &answers.names {
         rows.names.insert(NameKey::trusted(get(row, 0)?), convert::party_id(row, 1)?);
@@ -263,10 +271,6 @@ fn take_over_rest(answers: &Answers, keys: &Keys, rows: &mut WorkingSet) -> Resu
     for row in &answers.ratings {
         rows.ratings.load(pair(row)?, Stars::parse(get(row, 2)?).map_err(unreadable)?);
     }
-    // The query returns no row for a buyer without orders.
-    // First, so that the rows that were found replace these zeros. An entry has to exist: an order
-    // of the same batch adds to the count only where there is one.
-    rows.purchases.extend(keys.purchases.iter().map(|purchase| (*purchase, 0)));
     for row in &answers.purchases {
         rows.purchases.insert(pair(row)?, get(row, 2)?);
     }

@@ -40,6 +40,8 @@ mod name_keys;
 #[cfg(test)]
 mod plans;
 mod pool;
+#[cfg(test)]
+mod rating_cost;
 mod reads;
 mod rows;
 mod save;

@@ -245,6 +245,11 @@ fn add_wishes_and_ratings(pipeline: &mut Pipeline<'_>, rows: &WorkingSet) {
         let stars = column!(ratings, |(_, stars)| i32::from(stars.get()));
         pipeline.add(sql::PUT_RATINGS, params![buyers, items, stars]);
     }
+    let gone = rows.ratings.changes().filter(|(_, stars)| stars.is_none()).map(|(key, _)| key);
+    let (buyers, items): (Vec<Uuid>, Vec<i64>) = gone.map(|(buyer, item)| (buyer.0, item.0)).unzip();
+    if !buyers.is_empty() {
+        pipeline.add(sql::REMOVE_RATINGS, params![buyers, items]);
+    }
 }
 
 fn add_requests(pipeline: &mut Pipeline<'_>, rows: &WorkingSet) -> Result<(), Failure> {

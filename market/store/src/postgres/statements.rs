@@ -72,13 +72,13 @@ pub(super) const LOAD_WISHES: &str = "SELECT buyer, item, added_at FROM wish \
 pub(super) const LOAD_RATINGS: &str = "SELECT buyer, item, stars FROM rating \
      JOIN unnest($1::UUID[], $2::BIGINT[]) AS named (buyer, item) USING (buyer, item)";
 
-/// Counts the orders that were not cancelled. Those that were pruned count as one.
-pub(super) const LOAD_PURCHASES: &str = "SELECT buyer, item, sum(orders)::BIGINT FROM \
-     (SELECT buyer, item, count(*) AS orders FROM orders \
-     JOIN unnest($1::UUID[], $2::BIGINT[]) AS named (buyer, item) USING (buyer, item) \
-     WHERE status <> 'cancelled' GROUP BY buyer, item \
-     UNION ALL SELECT buyer, item, 1 FROM bought \
-     JOIN unnest($1::UUID[], $2::BIGINT[]) AS named (buyer, item) USING (buyer, item)) AS purchases GROUP BY buyer, item";
+/// Counts the orders that were not cancelled, of each buyer and item up to a number, because a buyer can have any number
+/// of orders. Those that were pruned count as one.
+pub(super) const LOAD_PURCHASES: &str = "SELECT named.buyer, named.item, \
+     (SELECT count(*) FROM (SELECT 1 FROM orders WHERE orders.buyer = named.buyer AND orders.item = named.item \
+     AND orders.status <> 'cancelled' LIMIT named.enough) AS standing) \
+     + (SELECT count(*) FROM bought WHERE bought.buyer = named.buyer AND bought.item = named.item) \
+     FROM unnest($1::UUID[], $2::BIGINT[], $3::BIGINT[]) AS named (buyer, item, enough)";
 
 pub(super) const LOAD_REQUESTS: &str = "SELECT id, party, fingerprint, outcome FROM request \
      JOIN unnest($1::UUID[], $2::UUID[]) AS named (id, party) USING (id, party)";
@@ -190,6 +190,9 @@ pub(super) const REMOVE_WISHES: &str = "DELETE FROM wish USING unnest($1::UUID[]
 pub(super) const PUT_RATINGS: &str = "INSERT INTO rating (buyer, item, stars) \
      SELECT * FROM unnest($1::UUID[], $2::BIGINT[], $3::INTEGER[]) \
      ON CONFLICT (buyer, item) DO UPDATE SET stars = excluded.stars";
+
+pub(super) const REMOVE_RATINGS: &str = "DELETE FROM rating USING unnest($1::UUID[], $2::BIGINT[]) AS gone (buyer, item) \
+     WHERE rating.buyer = gone.buyer AND rating.item = gone.item";
 
 /// Inserts idempotency records. If another market has carried out the same request in the meantime, this is
 /// a unique violation: the batch is loaded and decided again, and then finds the record.
@@ -326,6 +329,7 @@ pub(super) const LANE: &[&str] = &[
     PUT_WISHES,
     REMOVE_WISHES,
     PUT_RATINGS,
+    REMOVE_RATINGS,
     ADD_REQUESTS,
     ADD_AUDIT_LINES,
     LOCK_MAILBOXES,

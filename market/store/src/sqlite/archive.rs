@@ -96,7 +96,8 @@ fn prune_orders(
     let mut delete = transaction.prepare_cached(&delete)?;
     let mut bought = transaction.prepare_cached(
         "INSERT INTO bought (buyer, item) SELECT party.id, item.id FROM party, item \
-         WHERE party.number = ?1 AND item.id = ?2 AND deleted_at IS NULL \
+         WHERE party.number = ?1 AND item.id = ?2 AND (deleted_at IS NULL \
+         OR EXISTS (SELECT 1 FROM rating WHERE rating.buyer = party.id AND rating.item = item.id)) \
          ON CONFLICT DO NOTHING",
     )?;
     let mut items = BTreeMap::<i64, OfItem>::new();
@@ -112,7 +113,8 @@ fn prune_orders(
         } else {
             sums.orders += 1;
             sums.units += units;
-            // A deleted item can't be rated, and items are never listed again.
+            // A deleted item can't be rated, and items are never listed again. But a rating that it has must stay when the
+            // buyer cancels another order.
             bought.execute([buyer, item])?;
         }
         pruned.first = if pruned.count == 0 { id.0 } else { pruned.first.min(id.0) };

@@ -17,7 +17,8 @@ pub(super) fn load(connection: &Connection, keys: &Keys) -> Result<WorkingSet, E
     load_items(connection, keys, &mut rows)?;
     load_parties(connection, keys, &mut rows)?;
     load_names(connection, keys, &mut rows)?;
-    load_wishes_and_ratings(connection, keys, &mut rows)?;
+    load_wishes(connection, keys, &mut rows)?;
+    load_ratings(connection, keys, &mut rows)?;
     load_requests(connection, keys, &mut rows)?;
     rows.item_ids = numbers(connection, "item", keys.new_items)?;
     rows.order_ids = numbers(connection, "order", keys.new_orders)?;
@@ -118,7 +119,7 @@ fn load_parties(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> 
     Ok(())
 }
 
-fn load_wishes_and_ratings(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> Result<(), Error> {
+fn load_wishes(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> Result<(), Error> {
     let mut wish = connection.prepare_cached("SELECT added_at FROM wish WHERE buyer = ? AND item = ?")?;
     for (buyer, item) in keys.wishes.iter().copied() {
         let found = wish.query_row(params![blob(buyer), item.0], |row| row.get(0)).optional()?;
@@ -126,19 +127,28 @@ fn load_wishes_and_ratings(connection: &Connection, keys: &Keys, rows: &mut Work
             rows.wishes.load((buyer, item), Wish { buyer, item, added_at: Timestamp(added_at) });
         }
     }
+    Ok(())
+}
+
+/// Loads the ratings that the batch may set or take back, and counts the purchases that allow them.
+fn load_ratings(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> Result<(), Error> {
+    let rated = rows.rated(keys);
+    // Most batches have none, and prepare no statement.
+    if rated.is_empty() {
+        return Ok(());
+    }
     let mut rating = connection.prepare_cached("SELECT stars FROM rating WHERE buyer = ? AND item = ?")?;
-    for (buyer, item) in keys.ratings.iter().copied() {
+    // Stops counting at a number, because a buyer can have any number of orders. Those that were pruned count as one.
+    let mut purchases = connection.prepare_cached(&format!(
+        "SELECT (SELECT count(*) FROM (SELECT 1 FROM orders WHERE buyer = {PARTY_NUMBER} AND item = ?2 \
+         AND status <> 'cancelled' LIMIT ?3)) + (SELECT count(*) FROM bought WHERE buyer = ?1 AND item = ?2)"
+    ))?;
+    for ((buyer, item), enough) in rated {
         let found = rating.query_row(params![blob(buyer), item.0], stars).optional()?;
         if let Some(stars) = found {
             rows.ratings.load((buyer, item), stars);
         }
-    }
-    let mut standing = connection.prepare_cached(&format!(
-        "SELECT (SELECT count(*) FROM orders WHERE buyer = {PARTY_NUMBER} AND item = ?2 AND status <> 'cancelled') \
-         + (SELECT count(*) FROM bought WHERE buyer = ?1 AND item = ?2)"
-    ))?;
-    for (buyer, item) in keys.purchases.iter().copied() {
-        let count = standing.query_row(params![blob(buyer), item.0], |row| row.get(0))?;
+        let count = purchases.query_row(params![blob(buyer), item.0, enough], |row| row.get(0))?;
         rows.purchases.insert((buyer, item), count);
     }
     Ok(())

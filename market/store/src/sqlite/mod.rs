@@ -43,6 +43,8 @@ mod ownership;
 mod partial;
 mod party_numbers;
 mod pool;
+#[cfg(test)]
+mod rating_cost;
 mod reads;
 mod recovery;
 #[cfg(test)]

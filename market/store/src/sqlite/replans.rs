@@ -10,17 +10,14 @@ use rusqlite::{
     Connection, StatementStatus,
     trace::{TraceEvent, TraceEventCodes},
 };
-use souk_domain::{
-    Action, Category, Command, Context, Description, DisplayName, EventId, Fingerprint, ItemId, ItemListing,
-    ItemName, Keys, Money, OrderId, OrderLine, OrderQuantity, Origin, PartyId, Place, Quantity, RequestId,
-    RequestKey, RideId, Role, Sequence, Stars, TimeRange, Timestamp, action, decide,
-};
+use souk_domain::{ItemId, OrderId, Place, RequestId, RideId, Sequence, Stars, TimeRange, Timestamp, action};
 use uuid::Uuid;
 
 use super::open;
 use crate::{
     ByReliability, DueQuery, FeedPosition, Fix, Lane, LeaseOwner, OrderQuery, OrdersOf, Retention,
     Settlement, Store, Verdict,
+    fixture::{self, ALICE, BOB, ITEM, NOW, act, buy},
 };
 
 /// By statement: how often it ran, and how often it was planned again.
@@ -39,58 +36,16 @@ pub(super) fn watch(connection: &mut Connection) {
     connection.trace_v2(TraceEventCodes::SQLITE_TRACE_PROFILE, Some(record)).unwrap();
 }
 
-const ALICE: PartyId = PartyId(Uuid::from_u128(1));
-const BOB: PartyId = PartyId(Uuid::from_u128(2));
-const NOW: Timestamp = Timestamp(1_000_000);
 const LONG: Duration = Duration::from_secs(3_600);
-const ITEM: ItemId = ItemId(1);
-
-async fn act(lane: &mut Box<dyn Lane>, number: u128, caller: PartyId, action: impl Into<Action>) {
-    let action = action.into();
-    let request = RequestKey { id: RequestId(Uuid::from_u128(number)), fingerprint: Fingerprint([0; 16]) };
-    let origin = Origin { role: "party", address: None };
-    let command = Command { caller, request, validate_only: false, action, origin };
-    let mut keys = Keys::default();
-    command.add_keys(&mut keys);
-    let mut rows = lane.load(&keys).await.unwrap();
-    let mut events = 0;
-    let mut event_ids = || {
-        events += 1;
-        EventId(Uuid::from_u128(number << 32 | events))
-    };
-    decide(&mut rows, &command, &mut Context { now: NOW, steady_now: NOW, event_ids: &mut event_ids })
-        .unwrap();
-    lane.save(&rows).await.unwrap();
-}
-
-fn buy() -> action::Buy {
-    let quantity = OrderQuantity::parse(1).unwrap();
-    action::Buy(OrderLine { item: ITEM, quantity, expected_unit_price: None })
-}
-
-/// Creates a seller, a buyer and an item.
-async fn shop(lane: &mut Box<dyn Lane>) {
-    for (number, party, role) in [(1, ALICE, Role::Seller), (2, BOB, Role::Buyer)] {
-        let display_name = DisplayName::parse(&format!("party {number}")).unwrap();
-        act(lane, number, party, action::Register { role, display_name, callback: None }).await;
-    }
-    let lamp = ItemListing {
-        sku: None,
-        name: ItemName::parse("Lamp").unwrap(),
-        description: Description::parse("").unwrap(),
-        category: Category::parse("home").unwrap(),
-        unit_price: Money::price(1_250, "GBP").unwrap(),
-        quantity: Quantity::parse_listing(1_000).unwrap(),
-    };
-    act(lane, 3, ALICE, action::Sell(lamp)).await;
-}
 
 async fn write(lane: &mut Box<dyn Lane>, round: u128) {
-    act(lane, round + 1, BOB, buy()).await;
+    act(lane, round + 1, BOB, buy(ITEM)).await;
     act(lane, round + 2, BOB, action::Wish { item: ITEM }).await;
     act(lane, round + 3, BOB, action::Unwish { item: ITEM }).await;
     let stars = Stars::parse(5).unwrap();
     act(lane, round + 4, BOB, action::Rate { item: ITEM, stars, update_existing: true }).await;
+    let order = OrderId(i64::try_from(round / 100).unwrap());
+    act(lane, round + 5, BOB, action::Cancel { order }).await;
 }
 
 async fn read(store: &Store) {
@@ -151,7 +106,7 @@ async fn a_cached_statement_is_planned_once() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = open(&folder.path().join("shop.db")).unwrap();
     let mut lane = store.lanes.remove(0);
-    shop(&mut lane).await;
+    fixture::open(&mut lane).await;
     // Three times: once to fill the cache, and a first use of what is cached may count as new.
     for round in 1..=3 {
         write(&mut lane, round * 100).await;

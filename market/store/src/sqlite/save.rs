@@ -23,7 +23,8 @@ pub(super) fn save(connection: &Connection, rows: &WorkingSet) -> Result<Receipt
     summary::save(connection, &rows.tally)?;
     save_rides(connection, rows)?;
     save_tills(connection, rows)?;
-    save_wishes_and_ratings(connection, rows)?;
+    save_wishes(connection, rows)?;
+    save_ratings(connection, rows)?;
     save_requests(connection, rows)?;
     save_number(connection, "item", &rows.item_ids)?;
     save_number(connection, "order", &rows.order_ids)?;
@@ -238,7 +239,7 @@ fn put_order(put: &mut CachedStatement<'_>, order: &Order, names: &OwnNames<'_>)
     Ok(())
 }
 
-fn save_wishes_and_ratings(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
+fn save_wishes(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
     let mut wish = connection.prepare_cached(
         "INSERT INTO wish (buyer, item, added_at) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET added_at = ?3",
     )?;
@@ -249,12 +250,23 @@ fn save_wishes_and_ratings(connection: &Connection, rows: &WorkingSet) -> Result
             None => unwish.execute(params![blob(buyer), item.0])?,
         };
     }
+    Ok(())
+}
+
+fn save_ratings(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
+    // Most batches change none, and prepare no statement.
+    if rows.ratings.changes().next().is_none() {
+        return Ok(());
+    }
     let mut rating = connection.prepare_cached(
         "INSERT INTO rating (buyer, item, stars) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET stars = ?3",
     )?;
-    for ((buyer, item), stars) in rows.ratings.changes() {
-        let Some(stars) = stars else { continue };
-        rating.execute(params![blob(buyer), item.0, stars.get()])?;
+    let mut withdraw = connection.prepare_cached("DELETE FROM rating WHERE buyer = ? AND item = ?")?;
+    for ((buyer, item), change) in rows.ratings.changes() {
+        match change {
+            Some(stars) => rating.execute(params![blob(buyer), item.0, stars.get()])?,
+            None => withdraw.execute(params![blob(buyer), item.0])?,
+        };
     }
     Ok(())
 }

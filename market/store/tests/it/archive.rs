@@ -28,14 +28,14 @@ fn by() -> PrunedBy {
 }
 
 impl Shop {
-    async fn bought(&mut self, buyer: u128, item: ItemId, units: i64) -> OrderId {
+    pub(super) async fn bought(&mut self, buyer: u128, item: ItemId, units: i64) -> OrderId {
         match self.act(buyer, buy(item, units)).await.unwrap() {
             Outcome::Order(order) => order.id,
             other => panic!("{other:?}"),
         }
     }
 
-    async fn delivered(&mut self, buyer: u128, item: ItemId, units: i64) -> OrderId {
+    pub(super) async fn delivered(&mut self, buyer: u128, item: ItemId, units: i64) -> OrderId {
         let order = self.bought(buyer, item, units).await;
         self.act(ALICE, Action::Ship(action::Ship { order })).await.unwrap();
         self.act(ALICE, Action::Deliver(action::Deliver { order })).await.unwrap();
@@ -48,7 +48,7 @@ impl Shop {
     }
 
     /// Empties the mailboxes.
-    async fn deliver_all(&self) {
+    pub(super) async fn deliver_all(&self) {
         for number in [ALICE, BOB, DAVE] {
             let state = self.store.mailboxes.state(party(number)).await.unwrap().unwrap();
             let through = Sequence(state.last_sequence);
@@ -57,7 +57,7 @@ impl Shop {
     }
 
     /// Deletes the outcomes of all requests.
-    async fn forget(&self) {
+    pub(super) async fn forget(&self) {
         while self.store.mailboxes.forget_requests(self.now.plus(DAY), 256).await.unwrap() > 0 {}
     }
 
@@ -72,11 +72,11 @@ impl Shop {
         due
     }
 
-    async fn due_ids(&self) -> Vec<OrderId> {
+    pub(super) async fn due_ids(&self) -> Vec<OrderId> {
         self.due().await.iter().map(|order| order.id).collect()
     }
 
-    async fn prune(&self, orders: &[OrderId]) -> usize {
+    pub(super) async fn prune(&self, orders: &[OrderId]) -> usize {
         self.store.archive.prune_orders(orders, self.now.plus(DAY), &by()).await.unwrap()
     }
 
@@ -99,7 +99,7 @@ impl Shop {
     }
 
     /// Checks what must hold of the rows, where the back end can.
-    async fn holds(&self) {
+    pub(super) async fn holds(&self) {
         let findings = match (&self.folder, &self.database) {
             (Some(_), _) => souk_store::sqlite::check(&path_in(self.folder.as_ref()), |_| ()).unwrap(),
             (_, Some(database)) => {

@@ -3,8 +3,8 @@
 
 use proptest::{prelude::*, test_runner::TestRunner};
 use souk_domain::{
-    Action, Command, DAY_MICROS, ItemId, ItemRef, LineChange, LinePrint, OrderId, Stars, StockChange,
-    TillLine, TillName, TimeRange, Timestamp, action, day_of,
+    Action, CancelReason, Command, DAY_MICROS, ItemId, ItemRef, LineChange, LinePrint, OrderId,
+    RatingSummary, Stars, StockChange, TillLine, TillName, TimeRange, Timestamp, action, day_of,
 };
 
 use super::{ALICE, BOB, CAROL, DAVE, Shop, buy, import, party, reprice, sell, sell_as, sku};
@@ -36,6 +36,10 @@ fn any_action() -> impl Strategy<Value = Action> {
         2 => (item.clone(), 1..9_i64).prop_map(|(item, pounds)| reprice(item, pounds * 100)),
         3 => item.clone().prop_map(|item| Action::Delete(action::Delete { item, expected_version: None })),
         2 => (1..9_i64).prop_map(|order| Action::Cancel(action::Cancel { order: OrderId(order) })),
+        1 => (1..9_i64).prop_map(|order| {
+            let reason = CancelReason::parse("why not").unwrap();
+            Action::CancelSale(action::CancelSale { order: OrderId(order), reason })
+        }),
         2 => item.clone().prop_map(|item| Action::Wish(action::Wish { item })),
         1 => item.clone().prop_map(|item| Action::Unwish(action::Unwish { item })),
         2 => (item, 1..=5, any::<bool>()).prop_map(|(item, stars, update_existing)| {
@@ -75,6 +79,7 @@ fn back_ends_and_batch_sizes_agree() {
                 for shop in [&batched, &on_disk].into_iter().chain(&in_database) {
                     assert_eq!(shop.store.reads.totals().await.unwrap(), totals);
                     assert_eq!(self::sums(shop).await, sums);
+                    assert_eq!(ratings(shop).await, ratings(&one_by_one).await);
                 }
             });
             Ok(())
@@ -99,6 +104,15 @@ async fn sums(shop: &Shop) -> Vec<String> {
         sums.push(format!("{kept:?}"));
     }
     sums
+}
+
+/// Returns the summary of the ratings of each item.
+async fn ratings(shop: &Shop) -> Vec<Option<RatingSummary>> {
+    let mut ratings = Vec::new();
+    for item in (1..5).map(ItemId) {
+        ratings.push(shop.store.reads.item(item).await.unwrap().map(|item| item.rating));
+    }
+    ratings
 }
 
 /// Builds the commands, some of which repeat the one before.

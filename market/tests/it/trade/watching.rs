@@ -16,6 +16,7 @@ on_every_store!(
     items_that_do_not_match_are_not_reported,
     sold_out_and_back_in_stock,
     item_that_leaves_and_returns_is_new,
+    withdrawn_rating_is_reported,
     watching_too_much_is_refused,
     wrong_filters_are_refused,
 );
@@ -128,6 +129,18 @@ async fn item_that_leaves_and_returns_is_new(fixture: &Fixture) {
     assert_eq!(change(&mut watched).await.0, SearchChangeKind::Gone);
     alice.update(lamp, rename("Lamp once more")).await.unwrap();
     assert_eq!(change(&mut watched).await.0, SearchChangeKind::New);
+}
+
+async fn withdrawn_rating_is_reported(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
+    let mut watched = synced(&alice, lamps()).await;
+    let lamp = alice.lamp(5).await;
+    let order_id = bob.buy(lamp, 1).await.unwrap().order_id;
+    bob.rate(lamp, 1).await.unwrap();
+    // Other changes of the item may be reported in between.
+    while change(&mut watched).await.1.rating.is_none() {}
+    bob.as_buyer().cancel(order_id).await.unwrap();
+    while change(&mut watched).await.1.rating.is_some() {}
 }
 
 async fn watching_too_much_is_refused(fixture: &Fixture) {
