@@ -13,8 +13,8 @@ use souk_proto::{
     Unary,
     v1::{
         CategoryCount, DisplaySellerItemsRequest, Item, ListCategoriesRequest, ListOrdersRequest,
-        ListPartiesRequest, ListSalesRequest, ListWishlistRequest, Order, PartyRecord, SearchItemRequest,
-        Wish,
+        ListPartiesRequest, ListRidesRequest, ListSalesRequest, ListWishlistRequest, Order, PartyRecord,
+        Ride, SearchItemRequest, Wish,
     },
 };
 
@@ -53,6 +53,7 @@ paged! {
     ListCategoriesRequest: CategoryCount in categories;
     ListOrdersRequest: Order in orders;
     ListPartiesRequest: PartyRecord in parties;
+    ListRidesRequest: Ride in rides;
     ListSalesRequest: Order in orders;
     ListWishlistRequest: Wish in wishes;
     SearchItemRequest: Item in items;

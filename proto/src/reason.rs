@@ -99,7 +99,7 @@ reasons! {
     /// The order was already cancelled or shipped.
     NotCancellable = "NOT_CANCELLABLE", FailedPrecondition, "look at the order's status: only a placed order can be cancelled";
     /// The caller has no such ride.
-    RideNotFound = "RIDE_NOT_FOUND", NotFound, "check the ride's id: StartRide returned it";
+    RideNotFound = "RIDE_NOT_FOUND", NotFound, "check the ride's id: ListRides lists your rides";
     /// The ride has already ended.
     RideEnded = "RIDE_ENDED", FailedPrecondition, "start another ride";
     /// Another listed item of the seller has this SKU; metadata `item_id` names it.

@@ -73,3 +73,28 @@ async fn a_notification_leaves_the_line_being_typed_alone() {
     screen.press("\u{4}").await;
     assert_eq!(screen.end().await, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_meets_conditions_is_shown_and_confirmed_first() {
+    let (_market, bob, lamp, terminal) = shop().await;
+    bob.buy(lamp, 1).await.expect("bought");
+    let status = async || {
+        let sale = terminal.run(&["sales", "--output", "ndjson"]).await.json();
+        sale["status"].as_str().expect("a status").to_owned()
+    };
+    for (answer, expected) in [("n\r", "placed"), ("\r", "placed"), ("y\r", "shipped")] {
+        let mut screen = Screen::start(&terminal, &["ship", "--where", "status=placed"]);
+        let text = screen.until(|text| text.contains("ship this order? [y/N]")).await;
+        assert!(text.contains("Brass lantern"), "{text}");
+        screen.press(answer).await;
+        assert_eq!(screen.end().await, 0);
+        assert_eq!(status().await, expected);
+    }
+    let mut screen = Screen::start(&terminal, &["shell"]);
+    screen.until(|text| text.ends_with(PROMPT)).await;
+    screen.press("deliver --where item=1\r").await;
+    screen.until(|text| text.contains("deliver this order? [y/N]")).await;
+    screen.press("y\r").await;
+    screen.until(|text| text.contains("delivered") && text.ends_with(PROMPT)).await;
+    assert_eq!(status().await, "delivered");
+}

@@ -73,6 +73,7 @@ fn requests(input: &[u8]) {
         SellItemRequest command::sell_item,
         UpdateItemRequest command::update_item,
         DeleteItemRequest command::delete_item,
+        UndeleteItemRequest command::undelete_item,
         BuyItemRequest command::buy_item,
         PlaceOrderRequest command::place_order,
         CancelOrderRequest command::cancel_order,
@@ -97,6 +98,7 @@ fn requests(input: &[u8]) {
         SubscribeRequest |request: v1::SubscribeRequest| query::subscribe(&request),
         AcknowledgeRequest |request: v1::AcknowledgeRequest| query::acknowledge(&request),
         WatchRideRequest |request: v1::WatchRideRequest| query::watch_ride(&request),
+        ListRidesRequest |request: v1::ListRidesRequest| query::list_rides(PARTY, &request),
     );
 }
 

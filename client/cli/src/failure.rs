@@ -27,6 +27,16 @@ pub enum Failure {
         /// What to do about it; `None` if the message says so itself.
         hint: Option<String>,
     },
+    /// What was asked for could not be done, or only a part of it.
+    #[error("{message}")]
+    Undone {
+        /// What was not done, in one line.
+        message: String,
+        /// What to do about it; `None` if the message says so itself.
+        hint: Option<String>,
+        /// The exit code, of [`exit`].
+        exit_code: u8,
+    },
     /// Reading the input or writing the result failed.
     #[error("can't {action}: {source}")]
     Io {
@@ -43,6 +53,11 @@ impl Failure {
         Self::Usage { message: message.into(), hint: Some(hint.into()) }
     }
 
+    /// Creates the error of a command that could not do what was asked, with its exit code (see [`exit`]).
+    pub fn undone(message: impl Into<String>, hint: Option<&str>, exit_code: u8) -> Self {
+        Self::Undone { message: message.into(), hint: hint.map(str::to_owned), exit_code }
+    }
+
     /// Creates an I/O error while doing `action`, such as "read `ca.pem`".
     pub fn io(action: impl Into<String>, source: io::Error) -> Self {
         Self::Io { action: action.into(), source }
@@ -53,6 +68,7 @@ impl Failure {
         match self {
             Self::Client(error) => exit::of_error(error),
             Self::Usage { .. } => exit::USAGE,
+            Self::Undone { exit_code, .. } => *exit_code,
             Self::Io { .. } => exit::ERROR,
         }
     }
@@ -61,7 +77,7 @@ impl Failure {
     pub fn hint(&self) -> Option<&str> {
         match self {
             Self::Client(error) => hint(error),
-            Self::Usage { hint, .. } => hint.as_deref(),
+            Self::Usage { hint, .. } | Self::Undone { hint, .. } => hint.as_deref(),
             Self::Io { .. } => None,
         }
     }
@@ -113,7 +129,7 @@ fn command_hint(reason: Reason) -> Option<&'static str> {
         Reason::OrderNotFound => "check the order id: `buyer orders` lists yours",
         Reason::WishNotFound => "check the item id: `buyer wish list` shows your wishlist",
         Reason::AlreadyRated => "pass --update to replace your earlier rating",
-        Reason::RideNotFound => "check the ride's id: `seller ride start` printed it",
+        Reason::RideNotFound => "check the ride's id: `seller ride list` shows yours",
         Reason::TillNotFound => "check the name: `seller till list` lists yours",
         Reason::TooManyTills => "remove one that is no longer used: `seller till rm NAME`",
         Reason::DeadLetterNotFound => "check the number: `market admin dead-letters` lists them",

@@ -168,6 +168,12 @@ impl CliSession {
             .map_err(|error| Failure::io(format!("use the folder {}", folder.display()), error))
     }
 
+    /// Returns the folder for files that the user may need again, such as edits that were not applied; `None` without a
+    /// home directory.
+    pub fn kept_folder(&self) -> Option<PathBuf> {
+        files::state_folder().map(|folder| folder.join("kept"))
+    }
+
     /// Returns the path of the shell's history, if there is one.
     pub(super) fn history_file(&self) -> Option<PathBuf> {
         files::state_folder().map(|folder| folder.join(format!("{}-history.txt", self.program)))

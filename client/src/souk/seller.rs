@@ -4,9 +4,9 @@ use souk_proto::{
     Timestamp,
     v1::{
         CancelSaleRequest, DeleteItemRequest, DeliverSaleRequest, DisplaySellerItemsRequest, EndRideRequest,
-        Item, ItemDraft, ListSalesRequest, ListTillsRequest, Order, RemoveTillRequest, Ride, SellItemRequest,
-        ShipSaleRequest, StartRideRequest, SummarizeSalesRequest, SummarizeSalesResponse, Till,
-        UpdateItemRequest,
+        Item, ItemDraft, ListRidesRequest, ListSalesRequest, ListTillsRequest, Order, RemoveTillRequest,
+        Ride, SellItemRequest, ShipSaleRequest, StartRideRequest, SummarizeSalesRequest,
+        SummarizeSalesResponse, Till, UndeleteItemRequest, UpdateItemRequest,
     },
 };
 
@@ -150,6 +150,16 @@ impl Seller {
         required(self.connection.call(request).await?.item, "item")
     }
 
+    /// Puts a withdrawn item back on sale, with this stock.
+    ///
+    /// # Errors
+    /// Refused with [`ItemNotFound`](crate::Reason::ItemNotFound), [`InvalidField`](crate::Reason::InvalidField) if the
+    /// item is on sale, or [`SkuTaken`](crate::Reason::SkuTaken); or the call failed.
+    pub async fn undelete(&self, item_id: i64, quantity: i64) -> Result<Item, Error> {
+        let request = UndeleteItemRequest { item_id, quantity, ..Default::default() };
+        required(self.connection.call(request).await?.item, "item")
+    }
+
     /// Returns the seller's items, ordered by id.
     ///
     /// # Examples
@@ -220,7 +230,7 @@ impl Seller {
         from: Timestamp,
         until: Timestamp,
     ) -> Result<SummarizeSalesResponse, Error> {
-        let request = SummarizeSalesRequest { from_time: Some(from), until_time: Some(until) };
+        let request = SummarizeSalesRequest { from_time: Some(from), until_time: Some(until), item_limit: 0 };
         self.connection.call(request).await
     }
 
@@ -333,6 +343,11 @@ impl Seller {
     /// ```
     pub async fn start_ride(&self, request: StartRideRequest) -> Result<Ride, Error> {
         required(self.connection.call(request).await?.ride, "ride")
+    }
+
+    /// Returns the seller's rides, the latest first.
+    pub fn rides(&self) -> Pages<Ride> {
+        Pages::new(self.connection.clone(), ListRidesRequest::default())
     }
 
     /// Ends a ride; orders still on it count as delivered.

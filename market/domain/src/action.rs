@@ -4,9 +4,9 @@ use std::fmt;
 
 use super::{
     Callback, CancelReason, DeadLetter, DisplayName, EventId, ImportRow, Imported, Item, ItemId, ItemListing,
-    ItemPatch, LineAnswer, Order, OrderId, OrderLine, Outcome, Party, PartyId, RatingSummary, Redelivered,
-    Registered, Ride, RideId, RidePlan, Role, Stars, SuspensionReason, TestText, Till, TillLine, TillName,
-    TillRemoved, Unwished, Wished,
+    ItemPatch, LineAnswer, Order, OrderId, OrderLine, Outcome, Party, PartyId, Quantity, RatingSummary,
+    Redelivered, Registered, Ride, RideId, RidePlan, Role, Sku, Stars, SuspensionReason, TestText, Till,
+    TillLine, TillName, TillRemoved, Unwished, Wished,
 };
 
 /// A change that a party can request, together with the type of its outcome.
@@ -55,6 +55,7 @@ actions! {
     Import -> Imported,
     Update -> Item,
     Delete -> Item,
+    Undelete -> Item,
     Buy -> Order,
     Place -> Vec<Order>,
     Cancel -> Order,
@@ -85,6 +86,7 @@ impl Action {
             Self::Import(_) => "ImportItems",
             Self::Update(_) => "UpdateItem",
             Self::Delete(_) => "DeleteItem",
+            Self::Undelete(_) => "UndeleteItem",
             Self::Buy(_) => "BuyItem",
             Self::Place(_) => "PlaceOrder",
             Self::Cancel(_) => "CancelOrder",
@@ -150,6 +152,20 @@ pub struct Delete {
     pub item: ItemId,
     /// Refuse the deletion unless the item has this version.
     pub expected_version: Option<i64>,
+}
+
+/// Put one of the caller's withdrawn items back on the market.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undelete {
+    /// The item to list again.
+    pub item: ItemId,
+    /// The units for sale.
+    pub quantity: Quantity,
+    /// Refuse the change unless the item has this version.
+    pub expected_version: Option<i64>,
+    /// The item's SKU, read before the command is submitted so that whoever has it by now can be loaded with it. The
+    /// SKU of a withdrawn item never changes.
+    pub sku: Option<Sku>,
 }
 
 /// Buy units of an item.

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Act, Action, ImportRow, ItemRef, Keys, NameKey, Origin, PartyId, RequestId, TillId, action};
+use super::{
+    Act, Action, ImportRow, ItemPatch, ItemRef, Keys, NameKey, Origin, PartyId, RequestId, TillId, TillLine, action,
+};
 
 /// A change requested by a party.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +70,12 @@ impl Command {
                 keys.new_items += 1;
             }
             Action::Import(action::Import(rows)) => self.add_rows(rows, keys),
-            Action::Update(action::Update { item, .. }) | Action::Delete(action::Delete { item, .. }) => {
+            Action::Update(action::Update { item, patch: ItemPatch { sku, .. }, .. })
+            | Action::Undelete(action::Undelete { item, sku, .. }) => {
+                keys.items.insert(*item);
+                keys.skus.extend(sku.clone().map(|sku| (self.caller, sku)));
+            }
+            Action::Delete(action::Delete { item, .. }) => {
                 keys.items.insert(*item);
             }
             Action::Buy(action::Buy(line)) => {
@@ -105,12 +112,7 @@ impl Command {
             }
             Action::Sync(action::Sync { till, lines }) => {
                 keys.tills.insert(TillId::of(self.caller, till));
-                for change in lines.iter().filter_map(|line| line.asks.as_ref().ok()) {
-                    match &change.item {
-                        ItemRef::Id(id) => keys.items.insert(*id),
-                        ItemRef::Sku(sku) => keys.skus.insert((self.caller, sku.clone())),
-                    };
-                }
+                self.add_lines(lines, keys);
             }
             Action::Wish(action::Wish { item }) | Action::Unwish(action::Unwish { item }) => {
                 keys.items.insert(*item);
@@ -128,5 +130,14 @@ impl Command {
         let skus = rows.iter().filter_map(|row| row.listing.sku.clone());
         keys.skus.extend(skus.map(|sku| (self.caller, sku)));
         keys.new_items += rows.iter().filter(|row| row.item.is_none()).count();
+    }
+
+    fn add_lines(&self, lines: &[TillLine], keys: &mut Keys) {
+        for change in lines.iter().filter_map(|line| line.asks.as_ref().ok()) {
+            match &change.item {
+                ItemRef::Id(id) => keys.items.insert(*id),
+                ItemRef::Sku(sku) => keys.skus.insert((self.caller, sku.clone())),
+            };
+        }
     }
 }

@@ -154,6 +154,8 @@ pub struct Imported {
 /// The fields of an item to change. `None` keeps the current value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ItemPatch {
+    /// The SKU, for an item that has none yet.
+    pub sku: Option<Sku>,
     /// The new name of the item.
     pub name: Option<ItemName>,
     /// The new description, which may be empty.

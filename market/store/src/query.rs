@@ -63,6 +63,21 @@ pub struct OrderQuery {
     pub limit: usize,
 }
 
+/// A query for a seller's rides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RideQuery {
+    /// The seller.
+    pub seller: PartyId,
+    /// The smallest id.
+    pub from: RideId,
+    /// The largest id.
+    pub to: RideId,
+    /// Only rides with a smaller id: the keyset cursor.
+    pub before: Option<RideId>,
+    /// The maximum number of rides to return.
+    pub limit: usize,
+}
+
 /// The queries. None waits for a writer, and each sees everything that was committed before it began.
 #[async_trait]
 pub trait Reads: Send + Sync {
@@ -105,6 +120,14 @@ pub trait Reads: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Item>, StoreError>;
 
+    /// Returns the items that a seller has withdrawn, in the order of their numbers, starting after `after`.
+    async fn withdrawn_items(
+        &self,
+        seller: PartyId,
+        after: Option<ItemId>,
+        limit: usize,
+    ) -> Result<Vec<Item>, StoreError>;
+
     /// Returns an order. The caller must check that it may be shown.
     async fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError>;
 
@@ -113,6 +136,9 @@ pub trait Reads: Send + Sync {
 
     /// Returns a ride. The caller must check that it may be shown.
     async fn ride(&self, id: RideId) -> Result<Option<Ride>, StoreError>;
+
+    /// Returns a seller's rides with the largest ids first: the latest, since ids grow with time.
+    async fn rides(&self, query: &RideQuery) -> Result<Vec<Ride>, StoreError>;
 
     /// Returns a seller's tills ordered by name; at most [`Till::MAX_OF_SELLER`].
     async fn tills(&self, seller: PartyId) -> Result<Vec<Till>, StoreError>;

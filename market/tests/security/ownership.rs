@@ -20,6 +20,7 @@ attacks!(
     buyer_registers_as_a_seller,
     anothers_item_is_like_none_to_change,
     anothers_item_is_like_none_to_delete,
+    anothers_item_is_like_none_to_undelete,
     anothers_order_is_like_none_to_look_at,
     anothers_order_is_like_none_to_cancel,
     anothers_mailbox_can_not_be_acknowledged,
@@ -138,6 +139,17 @@ async fn anothers_item_is_like_none_to_delete(fixture: &Fixture) {
     };
     let path = "/shopping.v1.SellerService/DeleteItem";
     like_none(&other_seller(fixture).await, path, fixture.lamp.item_id, delete).await;
+}
+
+async fn anothers_item_is_like_none_to_undelete(fixture: &Fixture) {
+    let undelete = |item_id| v1::UndeleteItemRequest {
+        request_id: souk_certs::random::uuid_v4().to_string(),
+        item_id,
+        quantity: 1,
+        ..Default::default()
+    };
+    let path = "/shopping.v1.SellerService/UndeleteItem";
+    like_none(&other_seller(fixture).await, path, fixture.lamp.item_id, undelete).await;
 }
 
 /// Places an order between other parties. The seller is not alice, whose mailbox must stay empty.

@@ -1,16 +1,20 @@
 //! The commands of sellers, one file each.
 
 mod delete;
+mod edit;
 mod export;
 mod import;
 mod items;
 mod orders;
+mod pick;
 mod register;
+mod reprice;
 mod ride;
 mod sales;
 mod sell;
 mod sync;
 mod till;
+mod today;
 mod update;
 
 pub(crate) use import::count_items;
@@ -28,6 +32,10 @@ pub(crate) enum Command {
     Sell(sell::Sell),
     Update(update::Update),
     Delete(delete::Delete),
+    Undelete(delete::Undelete),
+    Edit(edit::Edit),
+    Reprice(reprice::Reprice),
+    Today(today::Today),
     Items(items::Items),
     Sales(sales::Sales),
     Import(import::Import),
@@ -54,7 +62,11 @@ impl Program for Seller {
   seller --cert alice.pem sales --from 2026-11-01 --all --output csv
   seller --cert alice.pem sales --summary item
   seller --cert alice.pem import items.csv --dry-run
-  seller --cert alice.pem ship 12
+  seller --cert alice.pem today
+  seller --cert alice.pem items lamp --below 5 --sort stock
+  seller --cert alice.pem edit 7 9-12
+  seller --cert alice.pem reprice --where \"category=home\" --by -5%
+  seller --cert alice.pem ship 12 14-17
   till-program | seller --cert alice.pem sync --till shop --from-stdin --output ndjson
   seller --cert alice.pem shell
 
@@ -98,6 +110,10 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 identity, 5 conflict, 6 unava
             Command::Sell(sell) => sell.run(session).await,
             Command::Update(update) => update.run(session).await,
             Command::Delete(delete) => delete.run(session).await,
+            Command::Undelete(undelete) => undelete.run(session).await,
+            Command::Edit(edit) => edit.run(session).await,
+            Command::Reprice(reprice) => reprice.run(session).await,
+            Command::Today(today) => today.run(session).await,
             Command::Items(items) => items.run(session).await,
             Command::Sales(sales) => sales.run(session).await,
             Command::Import(import) => import.run(session).await,

@@ -1,5 +1,6 @@
 //! `seller ride`: starts, tracks and ends a delivery. Buyers follow it with `buyer track`.
 
+mod listing;
 mod positions;
 
 use std::str::FromStr;
@@ -12,12 +13,14 @@ use souk_cli::{
 use souk_client::error::required;
 use souk_proto::v1::{EndRideRequest, Location, RideKind, RideStop, StartRideRequest};
 
+use listing::{List, short_id, whole_id};
 use positions::Track;
 
-/// Start a ride with orders, report its position, and end it
+/// Start a ride with orders, list your rides, report a position, and end it
 #[derive(Subcommand)]
 pub(crate) enum Ride {
     Start(Start),
+    List(List),
     Track(Track),
     End(End),
 }
@@ -50,7 +53,7 @@ pub(crate) struct Start {
 /// End a ride: orders still on it are delivered, and their buyers are notified
 #[derive(Args)]
 pub(crate) struct End {
-    /// The ride's id, as `ride start` printed it.
+    /// The ride's id, or as much of its beginning as `ride list` shows.
     ride: String,
     /// Repeat an earlier call by its request id.
     #[arg(long, value_name = "UUID")]
@@ -77,6 +80,7 @@ impl Ride {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
         match self {
             Self::Start(start) => start.run(session).await,
+            Self::List(list) => list.run(session).await,
             Self::Track(track) => track.run(session).await,
             Self::End(end) => end.run(session).await,
         }
@@ -96,7 +100,11 @@ impl Start {
             stops: self.stops.iter().map(|stop| stop.0).collect(),
         };
         let started = session.call(request).await?;
-        session.printer().card(&RideView::from(&required(started.ride, "ride")?))
+        let ride = required(started.ride, "ride")?;
+        session.printer().card(&RideView::from(&ride))?;
+        let id = short_id(session, &ride.ride_id).await;
+        session.printer().say(&format!("report its position with: seller ride track {id}"));
+        Ok(())
     }
 }
 
@@ -104,7 +112,7 @@ impl End {
     async fn run(self, session: &CliSession) -> Result<(), Failure> {
         let request = EndRideRequest {
             request_id: self.request_id.unwrap_or_default(),
-            ride_id: self.ride,
+            ride_id: whole_id(session, self.ride).await?,
             ..Default::default()
         };
         let ended = session.call(request).await?;

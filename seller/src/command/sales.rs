@@ -6,7 +6,7 @@ use souk_cli::{
     view::{DaySalesView, ItemSalesView, OrderView},
     wire_time,
 };
-use souk_proto::v1::{ListSalesRequest, SummarizeSalesRequest};
+use souk_proto::v1::{ListSalesRequest, SummarizeSalesRequest, SummarizeSalesResponse};
 use time::{Duration, OffsetDateTime};
 
 /// The default period of a summary.
@@ -64,14 +64,33 @@ impl Sales {
     async fn sum_up(self, session: &CliSession, by: By) -> Result<(), Failure> {
         let now = session.clock().now();
         let until = self.filter.time.until().unwrap_or_else(|| wire_time(now + Duration::SECOND));
-        let first = OffsetDateTime::from_unix_timestamp(until.seconds).unwrap_or(now) - SUMMARY;
-        let from =
-            self.filter.time.from().unwrap_or_else(|| wire_time(first.replace_time(time::Time::MIDNIGHT)));
-        let request = SummarizeSalesRequest { from_time: Some(from), until_time: Some(until) };
+        let end = OffsetDateTime::from_unix_timestamp(until.seconds).unwrap_or(now);
+        let from = self.filter.time.from().unwrap_or_else(|| wire_time(midnight_before(end, SUMMARY)));
+        let request = SummarizeSalesRequest { from_time: Some(from), until_time: Some(until), item_limit: 0 };
         let summary = session.call(request).await?;
         match by {
             By::Day => session.printer().list(&DaySalesView::all(&summary.days)),
             By::Item => session.printer().list(&ItemSalesView::all(&summary.items)),
         }
     }
+}
+
+/// Sums up the sales of the last days (UTC), today's until now among them.
+///
+/// # Errors
+/// Returns the error of the call.
+pub(super) async fn last_days(
+    session: &CliSession,
+    days: i64,
+    item_limit: i32,
+) -> Result<SummarizeSalesResponse, Failure> {
+    let until = session.clock().now() + Duration::SECOND;
+    let from = midnight_before(until, Duration::days(days - 1));
+    let (from_time, until_time) = (Some(wire_time(from)), Some(wire_time(until)));
+    session.call(SummarizeSalesRequest { from_time, until_time, item_limit }).await
+}
+
+/// Returns the start of the day (UTC) in which the time lies that is so long before.
+fn midnight_before(time: OffsetDateTime, span: Duration) -> OffsetDateTime {
+    (time - span).replace_time(time::Time::MIDNIGHT)
 }

@@ -5,7 +5,7 @@ use souk_cli::{CliSession, Failure, parse_money, view::ItemView};
 use souk_client::error::required;
 use souk_proto::v1::{ItemDraft, UpdateItemRequest};
 
-/// Change an item: price, stock, name, description, category; notifies wishing buyers
+/// Change an item: price, stock, name, description, category, sku; notifies wishing buyers
 #[derive(Args)]
 pub(crate) struct Update {
     /// The item's id, as `items` shows it.
@@ -19,6 +19,9 @@ pub(crate) struct Update {
     /// The new category, such as electronics/audio.
     #[arg(long)]
     category: Option<String>,
+    /// Your own number of it, if it has none yet; 1 to 64 characters.
+    #[arg(long)]
+    sku: Option<String>,
     /// New price, such as "9.99 GBP".
     #[arg(long, allow_hyphen_values = true)]
     price: Option<String>,
@@ -53,7 +56,7 @@ impl Update {
             validate_only: self.dry_run,
             item_id: self.item,
             item: Some(ItemDraft {
-                sku: None,
+                sku: self.sku,
                 name: self.name,
                 description: self.description,
                 category: self.category,

@@ -6,6 +6,7 @@ mod fulfilling;
 mod listening;
 mod outages;
 mod piped;
+mod shop;
 mod syncing;
 
 use std::fs;

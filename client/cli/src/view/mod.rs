@@ -15,7 +15,7 @@ pub use account::{AccountView, MailboxView, WhoView};
 pub use event::{EventView, sentence};
 pub use item::{CategoryView, ItemView, RatingView, WishView};
 pub use order::OrderView;
-pub use ride::{LocationView, RidePositionView, RideView, TrackingView, parse_location};
+pub use ride::{LocationView, RidePositionView, RideRow, RideView, TrackingView, parse_location};
 pub use sales::{DaySalesView, ItemSalesView};
 use serde::Serialize;
 use souk_proto::v1;
@@ -30,7 +30,8 @@ pub struct MoneyView {
 }
 
 impl MoneyView {
-    fn new(money: Option<&v1::Money>) -> Option<Self> {
+    /// Returns the amount; `None` if there is none.
+    pub fn new(money: Option<&v1::Money>) -> Option<Self> {
         money.map(|money| Self {
             amount_minor: money.amount_minor,
             currency_code: super::plain(&money.currency_code),

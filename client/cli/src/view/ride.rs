@@ -87,6 +87,61 @@ impl Shown for RideView {
     }
 }
 
+/// A ride in a list, with the beginning of its id that is enough to type.
+#[derive(Clone, Debug, Serialize)]
+pub struct RideRow {
+    #[serde(flatten)]
+    ride: RideView,
+    #[serde(skip)]
+    short_id: String,
+}
+
+impl RideRow {
+    /// The digits of an id that are shown at least.
+    const LEAST_DIGITS: usize = 8;
+
+    /// Returns the rows of a list, in its order. Each shows as much of its id as tells it from the others.
+    pub fn all(rides: &[v1::Ride]) -> Vec<Self> {
+        let mut ids: Vec<&str> = rides.iter().map(|ride| ride.ride_id.as_str()).collect();
+        ids.sort_unstable();
+        let common = |one: &str, other: &str| {
+            one.bytes().zip(other.bytes()).take_while(|(one, other)| one == other).count()
+        };
+        let short = |id: &str| {
+            let place = ids.partition_point(|other| *other < id);
+            // In this order, an id has most in common with its neighbours.
+            let neighbours = [place.checked_sub(1), Some(place + 1)];
+            let others = neighbours.into_iter().flatten().filter_map(|place| ids.get(place).copied());
+            let longest = others.map(|other| common(id, other)).max().unwrap_or(0);
+            plain(&id.chars().take((longest + 1).max(Self::LEAST_DIGITS)).collect::<String>())
+        };
+        rides.iter().map(|ride| Self { short_id: short(&ride.ride_id), ride: RideView::from(ride) }).collect()
+    }
+
+    /// Returns the beginning of the id.
+    pub fn short_id(&self) -> &str {
+        &self.short_id
+    }
+}
+
+impl Shown for RideRow {
+    const HEADINGS: &'static [&'static str] =
+        &["RIDE", "STATUS", "VEHICLE", "DRIVER", "ORDERS", "STARTED", "ENDED"];
+
+    fn cells(&self) -> Vec<String> {
+        let ride = &self.ride;
+        vec![
+            self.short_id.clone(),
+            if ride.end_time.is_some() { "ended" } else { "under way" }.to_owned(),
+            ride.vehicle.clone(),
+            ride.driver.clone(),
+            ride.order_ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", "),
+            or_dash(ride.start_time.clone()),
+            or_dash(ride.end_time.clone()),
+        ]
+    }
+}
+
 /// The result of a stream of positions.
 #[derive(Clone, Debug, Serialize)]
 pub struct TrackingView {

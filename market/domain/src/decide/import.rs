@@ -67,6 +67,7 @@ fn as_listed(before: &Item, listing: &ItemListing) -> Item {
     let mut item = before.clone();
     let ItemListing { name, description, category, unit_price, quantity, .. } = listing.clone();
     let patch = ItemPatch {
+        sku: None,
         name: Some(name),
         description: Some(description),
         category: Some(category),

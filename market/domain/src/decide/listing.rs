@@ -2,19 +2,25 @@
 
 use super::{Decision, Effect, Rules};
 use crate::{
-    Audience, EventKind, Item, ItemBefore, ItemId, ItemListing, ItemPatch, NewEvent, Party, Quantity,
-    RatingSummary, Refusal, StockChange,
+    Audience, EventKind, Invalid, Item, ItemBefore, ItemId, ItemListing, ItemPatch, NewEvent, Party,
+    Quantity, RatingSummary, Refusal, Sku, StockChange, action,
 };
 
 impl Rules<'_, '_> {
     /// Lists a new item, unless its SKU is in use by another listed item of the caller.
     pub(super) fn sell(&mut self, caller: &Party, listing: &ItemListing) -> Result<Decision<Item>, Refusal> {
-        if let Some(taken) = listing.sku.clone().and_then(|sku| self.rows.skus.get(&(caller.id, sku))) {
-            // `skus` contains listed items only, so a deleted item's SKU can be used again.
-            return Err(Refusal::SkuTaken(*taken));
-        }
+        self.check_sku(caller, None, listing.sku.as_ref())?;
         let item = self.new_item(caller, listing);
         Ok(Decision { outcome: item.clone(), effects: vec![Effect::PutItem(item)] })
+    }
+
+    /// Checks that no other listed item of the caller has the SKU.
+    fn check_sku(&self, caller: &Party, item: Option<ItemId>, sku: Option<&Sku>) -> Result<(), Refusal> {
+        // `skus` contains listed items only, so a deleted item's SKU can be used again.
+        match sku.and_then(|sku| self.rows.skus.get(&(caller.id, sku.clone()))) {
+            Some(taken) if Some(*taken) != item => Err(Refusal::SkuTaken(*taken)),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn new_item(&mut self, caller: &Party, listing: &ItemListing) -> Item {
@@ -51,16 +57,40 @@ impl Rules<'_, '_> {
         let before = self.own_item(caller, id)?;
         check_version(&before, expected_version)?;
         let mut item = before.clone();
+        if let Some(sku) = &patch.sku {
+            self.set_sku(caller, &mut item, sku)?;
+        }
         patch_details(&mut item, patch);
         if let Some(change) = patch.stock {
             change_stock(&mut item, change)?;
         }
-        Ok(match self.changed(&before, item) {
+        let has_new_sku = item.sku != before.sku;
+        Ok(match self.changed(&before, item.clone()) {
+            None if has_new_sku => {
+                // Nobody is notified: a SKU means something to the seller and its tills only.
+                item.version += 1;
+                item.updated_at = self.context.now;
+                Decision { outcome: item.clone(), effects: vec![Effect::PutItem(item)] }
+            }
             None => Decision { outcome: before, effects: Vec::new() },
             Some((item, event)) => {
                 Decision { outcome: item.clone(), effects: vec![Effect::PutItem(item), Effect::Emit(event)] }
             }
         })
+    }
+
+    /// Gives an item its SKU. One that has a SKU keeps it: the seller's files and tills know the item by it.
+    fn set_sku(&self, caller: &Party, item: &mut Item, sku: &Sku) -> Result<(), Refusal> {
+        if let Some(has) = item.sku.as_ref().filter(|has| *has != sku) {
+            let problem = format!(
+                "is {} and can't be changed; delete the item and list it with the other sku",
+                has.as_str()
+            );
+            return Err(Refusal::InvalidField { field: "item.sku", problem: Invalid::new(problem) });
+        }
+        self.check_sku(caller, Some(item.id), Some(sku))?;
+        item.sku = Some(sku.clone());
+        Ok(())
     }
 
     /// Returns the item with its next version, and the event for the buyers who wished for it; `None` if no
@@ -105,6 +135,43 @@ impl Rules<'_, '_> {
         };
         let event = self.event(Audience::Wishers(id), kind);
         Ok(Decision { outcome: shown, effects: vec![Effect::PutItem(item), Effect::Emit(event)] })
+    }
+
+    /// Puts a withdrawn item back on the market, with everything but its stock as it was.
+    pub(super) fn undelete(
+        &mut self,
+        caller: &Party,
+        of: &action::Undelete,
+    ) -> Result<Decision<Item>, Refusal> {
+        let found = self.rows.items.row(of.item).filter(|item| item.seller == caller.id);
+        let before = found.cloned().ok_or(Refusal::ItemNotFound(of.item))?;
+        check_version(&before, of.expected_version)?;
+        if before.is_listed() {
+            let problem = Invalid::new("is on sale already; change its stock with UpdateItem");
+            return Err(Refusal::InvalidField { field: "item_id", problem });
+        }
+        if before.sku != of.sku {
+            // It was listed, given a SKU and withdrawn again since its SKU was read. Nobody has looked who has that
+            // SKU, so the caller has to ask again.
+            return Err(Refusal::VersionMismatch { expected: before.version - 1, actual: before.version });
+        }
+        self.check_sku(caller, Some(before.id), before.sku.as_ref())?;
+        let mut item = before.clone();
+        // The withdrawn units stay withdrawn, and these are supplied: the item's counts still add up, and none of
+        // them goes back.
+        item.set_quantity(of.quantity.units());
+        item.deleted_at = None;
+        Ok(match self.changed(&before, item.clone()) {
+            // There are wishers left if the withdrawal has not been reported to all of them yet.
+            Some((item, event)) => {
+                Decision { outcome: item.clone(), effects: vec![Effect::PutItem(item), Effect::Emit(event)] }
+            }
+            None => {
+                item.version += 1;
+                item.updated_at = self.context.now;
+                Decision { outcome: item.clone(), effects: vec![Effect::PutItem(item)] }
+            }
+        })
     }
 }
 

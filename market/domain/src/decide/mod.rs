@@ -155,6 +155,7 @@ impl Rules<'_, '_> {
             Action::Import(of) => decided(of, Ok(self.import(&caller?, &of.0))),
             Action::Update(of) => decided(of, self.update(&caller?, of.item, &of.patch, of.expected_version)),
             Action::Delete(of) => decided(of, self.delete(&caller?, of.item, of.expected_version)),
+            Action::Undelete(of) => decided(of, self.undelete(&caller?, of)),
             Action::Buy(of) => decided(of, self.buy(&caller?, &of.0)),
             Action::Place(of) => decided(of, self.place(&caller?, &of.0)),
             Action::Cancel(of) => decided(of, self.cancel(&caller?, of.order)),

@@ -6,6 +6,7 @@ mod properties;
 mod ratings;
 mod tills;
 mod values;
+mod withdrawing;
 
 use uuid::Uuid;
 

@@ -21,6 +21,15 @@ fn any_action() -> impl Strategy<Value = Action> {
             Action::Update(action::Update { item, patch, expected_version: None })
         }),
         item.clone().prop_map(|item| Action::Delete(action::Delete { item, expected_version: None })),
+        (item.clone(), 0..9_i64, prop::option::of(1..3_u8)).prop_map(|(item, units, sku)| {
+            let sku = sku.map(|sku| Sku::parse(&sku.to_string()).unwrap());
+            let quantity = Quantity::parse(units).unwrap();
+            Action::Undelete(action::Undelete { item, quantity, expected_version: None, sku })
+        }),
+        (item.clone(), 1..3_u8).prop_map(|(item, sku)| {
+            let patch = ItemPatch { sku: Sku::parse(&sku.to_string()).ok(), ..ItemPatch::default() };
+            Action::Update(action::Update { item, patch, expected_version: None })
+        }),
         prop::collection::vec((item.clone(), 1..5_i64), 1..4).prop_map(|lines| Action::Place(action::Place(
             lines.into_iter().map(|(item, units)| line(item, units)).collect()
         ))),

@@ -13,7 +13,7 @@ use souk_domain::{
     Totals, Wish,
 };
 use souk_store::{
-    FeedEntry, FeedPosition, OrderQuery, Reads, StoreError,
+    FeedEntry, FeedPosition, OrderQuery, Reads, RideQuery, StoreError,
     audit::{AuditRow, Head},
 };
 use uuid::Uuid;
@@ -150,6 +150,19 @@ impl Reads for Shop {
     }
 
     async fn seller_items(&self, _: PartyId, _: Option<ItemId>, _: usize) -> Result<Vec<Item>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn withdrawn_items(
+        &self,
+        _: PartyId,
+        _: Option<ItemId>,
+        _: usize,
+    ) -> Result<Vec<Item>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn rides(&self, _: &RideQuery) -> Result<Vec<Ride>, StoreError> {
         Ok(Vec::new())
     }
 

@@ -75,6 +75,17 @@ impl RideService for RideApi {
         self.0.parts.rides.notify(ride.id);
         Ok(Response::new(v1::EndRideResponse { ride: Some(wire::ride(&ride)) }))
     }
+
+    async fn list_rides(
+        &self,
+        request: Request<v1::ListRidesRequest>,
+    ) -> Result<Response<v1::ListRidesResponse>, Status> {
+        let seller = seller(&request)?.party;
+        let (query, page) = query::list_rides(seller, &request.into_inner())?;
+        let rides = read(self.0.reads().rides(&query).await)?;
+        let (rides, next_page_token) = page.fill(&rides, |ride| ride.id, wire::ride);
+        Ok(Response::new(v1::ListRidesResponse { rides, next_page_token }))
+    }
 }
 
 /// Checks that the caller is a seller. The guard admits roles per service and can't see the method, so methods for
@@ -85,7 +96,7 @@ fn seller<T>(request: &Request<T>) -> Result<&Caller, Status> {
         Role::Seller => Ok(caller),
         role @ Role::Buyer => Err(wire::status(
             Reason::RoleDenied,
-            "only sellers start, track and end rides",
+            "only sellers start, track, end and list rides",
             [("role", role.as_str().to_owned())],
         )),
     }

@@ -17,9 +17,6 @@ use crate::{
     wire::{self, command, query},
 };
 
-/// Maximum number of items in a summary.
-const MAX_SUMMARY_ITEMS: usize = 100;
-
 type Exported = Pin<Box<dyn Stream<Item = Result<v1::ExportItemsResponse, Status>> + Send>>;
 
 type Synced = Pin<Box<dyn Stream<Item = Result<v1::SyncInventoryResponse, Status>> + Send>>;
@@ -59,13 +56,30 @@ impl SellerService for SellerApi {
         Ok(Response::new(v1::DeleteItemResponse { item: Some(wire::item(&item)) }))
     }
 
+    async fn undelete_item(
+        &self,
+        request: Request<v1::UndeleteItemRequest>,
+    ) -> Result<Response<v1::UndeleteItemResponse>, Status> {
+        let caller = Caller::of(&request)?.clone();
+        let mut parsed = command::undelete_item(request.into_inner())?;
+        parsed.action.sku = read(self.0.reads().item(parsed.action.item).await)?.and_then(|item| item.sku);
+        let item = self.0.carry_out(&caller, parsed).await?;
+        Ok(Response::new(v1::UndeleteItemResponse { item: Some(wire::item(&item)) }))
+    }
+
     async fn display_seller_items(
         &self,
         request: Request<v1::DisplaySellerItemsRequest>,
     ) -> Result<Response<v1::DisplaySellerItemsResponse>, Status> {
         let caller = Caller::of(&request)?.party;
-        let page = query::display_seller_items(caller, &request.into_inner())?;
-        let items = read(self.0.reads().seller_items(caller, page.after, page.rows()).await)?;
+        let request = request.into_inner();
+        let page = query::display_seller_items(caller, &request)?;
+        let reads = self.0.reads();
+        let items = match request.withdrawn {
+            false => reads.seller_items(caller, page.after, page.rows()).await,
+            true => reads.withdrawn_items(caller, page.after, page.rows()).await,
+        };
+        let items = read(items)?;
         let (items, next_page_token) = page.fill(&items, |item| item.id, wire::item);
         Ok(Response::new(v1::DisplaySellerItemsResponse { items, next_page_token }))
     }
@@ -133,8 +147,8 @@ impl SellerService for SellerApi {
         request: Request<v1::SummarizeSalesRequest>,
     ) -> Result<Response<v1::SummarizeSalesResponse>, Status> {
         let seller = Caller::of(&request)?.party;
-        let placed = query::summarize_sales(&request.into_inner())?;
-        let summary = read(self.0.reads().sales_summary(seller, placed, MAX_SUMMARY_ITEMS).await)?;
+        let (placed, items) = query::summarize_sales(&request.into_inner())?;
+        let summary = read(self.0.reads().sales_summary(seller, placed, items).await)?;
         query::refuse_cut_days(placed, &summary)?;
         Ok(Response::new(wire::sales_summary(&summary)))
     }

@@ -254,6 +254,7 @@ fn lane_of(command: &Command, lanes: usize) -> usize {
     let key = match &command.action {
         Action::Update(action::Update { item, .. })
         | Action::Delete(action::Delete { item, .. })
+        | Action::Undelete(action::Undelete { item, .. })
         | Action::Buy(action::Buy(OrderLine { item, .. }))
         | Action::Wish(action::Wish { item })
         | Action::Unwish(action::Unwish { item })

@@ -136,7 +136,7 @@ pub fn update_item(mut request: v1::UpdateItemRequest) -> Result<Parsed<action::
     call.finish(fields, action)
 }
 
-const PATCH_PATHS: [&str; 5] = ["name", "description", "category", "unit_price", "quantity"];
+const PATCH_PATHS: [&str; 6] = ["sku", "name", "description", "category", "unit_price", "quantity"];
 
 fn item_patch(fields: &mut Fields, request: &v1::UpdateItemRequest) -> ItemPatch {
     let draft = request.item.clone().unwrap_or_default();
@@ -161,8 +161,8 @@ fn item_patch(fields: &mut Fields, request: &v1::UpdateItemRequest) -> ItemPatch
     if wanted("unit_price", draft.unit_price.is_some()) {
         patch.unit_price = fields.price("item.unit_price", draft.unit_price.as_ref());
     }
-    if draft.sku.is_some() {
-        fields.wrong("item.sku", "can't be changed; delete the item and list it with the other sku");
+    if wanted("sku", draft.sku.is_some()) {
+        patch.sku = fields.take("item.sku", Sku::parse(draft.sku()));
     }
     let sets_quantity = wanted("quantity", draft.quantity.is_some());
     patch.stock = stock_change(fields, sets_quantity, draft.quantity, request.quantity_delta);
@@ -206,6 +206,22 @@ pub fn delete_item(mut request: v1::DeleteItemRequest) -> Result<Parsed<action::
     let expected_version = request.expected_version;
     let item = fields.id("item_id", request.item_id);
     call.finish(fields, item.map(|item| action::Delete { item: ItemId(item), expected_version }))
+}
+
+/// Converts an UndeleteItem request to a command without its caller. The caller must look up the item's SKU.
+pub fn undelete_item(mut request: v1::UndeleteItemRequest) -> Result<Parsed<action::Undelete>, Status> {
+    let call = mutating!(request, "UndeleteItem");
+    let mut fields = Fields::new();
+    let expected_version = request.expected_version;
+    let item = fields.id("item_id", request.item_id);
+    let quantity = fields.take("quantity", Quantity::parse(request.quantity));
+    let action = item.zip(quantity).map(|(item, quantity)| action::Undelete {
+        item: ItemId(item),
+        quantity,
+        expected_version,
+        sku: None,
+    });
+    call.finish(fields, action)
 }
 
 /// Converts a BuyItem request to a command without its caller.

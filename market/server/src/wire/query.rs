@@ -9,7 +9,7 @@ use souk_domain::{
 };
 use souk_proto::v1;
 use souk_search::{CategoryQuery, PriceRange, SearchCursor, SearchOrder, SearchQuery, SearchText};
-use souk_store::{Dropped, OrderQuery, OrdersOf};
+use souk_store::{Dropped, OrderQuery, OrdersOf, RideQuery};
 use tonic::Status;
 use uuid::Uuid;
 
@@ -20,6 +20,10 @@ use super::{
 
 /// Maximum period of a summary.
 const MAX_SUMMARY: Duration = Duration::from_secs(366 * 86_400);
+/// Maximum number of items in a summary, if the request does not say.
+const DEFAULT_SUMMARY_ITEMS: usize = 100;
+/// Maximum number of items in a summary.
+const MAX_SUMMARY_ITEMS: usize = 1_000;
 
 /// Parses an item number.
 pub fn item_id(id: i64) -> Result<ItemId, Status> {
@@ -112,6 +116,32 @@ pub fn watch_ride(request: &v1::WatchRideRequest) -> Result<(OrderId, i64), Stat
     fields.finish(id.map(|id| (OrderId(id), request.cursor)))
 }
 
+/// Parses a ListRides request.
+pub fn list_rides(
+    seller: PartyId,
+    request: &v1::ListRidesRequest,
+) -> Result<(RideQuery, Page<RideId>), Status> {
+    let mut fields = Fields::new();
+    let ids = fields.take("ride_id_prefix", with_prefix(&request.ride_id_prefix));
+    let (from, to) = fields.finish(ids)?;
+    let token = PageToken::of(&[b"ListRides", party_bytes(&seller), from.0.as_bytes(), to.0.as_bytes()]);
+    let page = Page::read(request.page_size, &request.page_token, token)?;
+    let query = RideQuery { seller, from, to, before: page.after, limit: page.rows() };
+    Ok((query, page))
+}
+
+/// Returns the smallest and the largest id that begin with these digits.
+fn with_prefix(prefix: &str) -> Result<(RideId, RideId), &'static str> {
+    const DIGITS: usize = 32;
+    let digits: String = prefix.chars().filter(|digit| *digit != '-').collect();
+    if digits.len() > DIGITS || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return Err("is not the beginning of a UUID; give up to 32 digits of 0-9 and a-f");
+    }
+    let bound = |filled: String| u128::from_str_radix(&filled, 16).map(|id| RideId(Uuid::from_u128(id)));
+    let ids = bound(format!("{digits:0<DIGITS$}")).ok().zip(bound(format!("{digits:f<DIGITS$}")).ok());
+    ids.ok_or("is not the beginning of a UUID; give up to 32 digits of 0-9 and a-f")
+}
+
 /// Converts a ListMailboxes request to a page.
 pub fn list_mailboxes(request: &v1::ListMailboxesRequest) -> Result<Page<Uuid>, Status> {
     let token = PageToken::of(&[b"ListMailboxes", &[u8::from(request.backlog_only)]]);
@@ -149,7 +179,9 @@ pub fn display_seller_items(
     seller: PartyId,
     request: &v1::DisplaySellerItemsRequest,
 ) -> Result<Page<ItemId>, Status> {
-    let token = PageToken::of(&[b"DisplaySellerItems", party_bytes(&seller)]);
+    // The tokens of the items on sale stay as they were before there was another list.
+    let list: &[u8] = if request.withdrawn { b"withdrawn DisplaySellerItems" } else { b"DisplaySellerItems" };
+    let token = PageToken::of(&[list, party_bytes(&seller)]);
     Page::read(request.page_size, &request.page_token, token)
 }
 
@@ -182,7 +214,7 @@ orders! {
 }
 
 /// Parses a SummarizeSales request into its time range.
-pub fn summarize_sales(request: &v1::SummarizeSalesRequest) -> Result<TimeRange, Status> {
+pub fn summarize_sales(request: &v1::SummarizeSalesRequest) -> Result<(TimeRange, usize), Status> {
     let mut fields = Fields::new();
     for (field, time) in [("from_time", &request.from_time), ("until_time", &request.until_time)] {
         if time.is_none() {
@@ -193,7 +225,16 @@ pub fn summarize_sales(request: &v1::SummarizeSalesRequest) -> Result<TimeRange,
     if placed != TimeRange::ALL && placed.until > placed.from.plus(MAX_SUMMARY) {
         fields.wrong("until_time", "is more than 366 days after from_time; ask for a shorter time");
     }
-    fields.finish(Some(placed))
+    let items = match usize::try_from(request.item_limit) {
+        Ok(0) => DEFAULT_SUMMARY_ITEMS,
+        Ok(items) => items.min(MAX_SUMMARY_ITEMS),
+        Err(_) => {
+            let limit = request.item_limit;
+            fields.wrong("item_limit", format!("is {limit}; leave it out or give 1 to {MAX_SUMMARY_ITEMS}"));
+            0
+        }
+    };
+    fields.finish(Some((placed, items)))
 }
 
 /// Refuses a summary that would lack archived orders, because an end of its time lies within their day.

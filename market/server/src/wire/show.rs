@@ -48,6 +48,7 @@ pub fn item(item: &Item) -> v1::Item {
         create_time: Some(timestamp(item.created_at)),
         update_time: Some(timestamp(item.updated_at)),
         sku: shown_sku(item.sku.as_ref()),
+        withdraw_time: item.deleted_at.map(timestamp),
     }
 }
 

@@ -165,7 +165,7 @@ impl Trade {
         for seller in &self.sellers {
             let mut page_token = String::new();
             loop {
-                let request = v1::DisplaySellerItemsRequest { page_size: PAGE, page_token };
+                let request = v1::DisplaySellerItemsRequest { page_size: PAGE, page_token, withdrawn: false };
                 let page = seller.connection.call(request).await?;
                 remaining += page.items.iter().map(|item| item.quantity).sum::<i64>();
                 page_token = page.next_page_token;

@@ -72,7 +72,11 @@ async fn cancel_sale(cast: &Cast) -> anyhow::Result<()> {
 async fn sum_up(cast: &Cast) -> anyhow::Result<()> {
     let time = |seconds| Some(souk_proto::Timestamp { seconds, nanos: 0 });
     let now = souk_certs::clock::now().unix_timestamp();
-    let request = v1::SummarizeSalesRequest { from_time: time(now - 3_600), until_time: time(now + 3_600) };
+    let request = v1::SummarizeSalesRequest {
+        from_time: time(now - 3_600),
+        until_time: time(now + 3_600),
+        ..Default::default()
+    };
     let summary = cast.carol.connection.call(request);
     let summary = summary.await?;
     let best = summary.items.first().context("an item")?;

@@ -8,8 +8,14 @@ use super::{Cast, Log};
 
 pub(super) async fn tour(log: &mut Log, cast: &mut Cast) {
     log.step(
-        "a courier's ride is tracked, watched and ended",
-        &["RideService/StartRide", "RideService/TrackRide", "RideService/WatchRide", "RideService/EndRide"],
+        "a courier's ride is tracked, watched, listed and ended",
+        &[
+            "RideService/StartRide",
+            "RideService/TrackRide",
+            "RideService/WatchRide",
+            "RideService/ListRides",
+            "RideService/EndRide",
+        ],
         ride(cast),
     )
     .await;
@@ -42,6 +48,9 @@ async fn ride(cast: &Cast) -> anyhow::Result<()> {
     let messages: Vec<_> = messages.map(|message| v1::TrackRideRequest { message: Some(message) }).collect();
     let done = alice.rides().track_ride(futures::stream::iter(messages)).await?.into_inner();
     ensure!((done.received_count, done.kept_count) == (5, 5), "{done:?}");
+    let request = v1::ListRidesRequest { ride_id_prefix: ride_id[..8].to_owned(), ..Default::default() };
+    let listed = alice.call(request).await?.rides;
+    ensure!(listed.iter().any(|ride| ride.ride_id == ride_id), "{listed:?}");
     cast.alice.seller().end_ride(ride_id).await?;
 
     let mut last = None;

@@ -48,6 +48,7 @@ pub(super) async fn tour(log: &mut Log, cast: &mut Cast) {
         delete(cast),
     )
     .await;
+    log.step("a withdrawn item is put back on sale", &["SellerService/UndeleteItem"], undelete(cast)).await;
 }
 
 async fn list_items(cast: &mut Cast) -> anyhow::Result<()> {
@@ -110,6 +111,15 @@ async fn delete(cast: &Cast) -> anyhow::Result<()> {
     refused(cast.bob.item(gone).await, Reason::ItemNotFound)?;
     let next = cast.carol.sell(draft("New chair", "home", 950, 1)).await?.item_id;
     ensure!(next > gone, "{next} after {gone}");
+    Ok(())
+}
+
+async fn undelete(cast: &Cast) -> anyhow::Result<()> {
+    let stool = cast.carol.sell(draft("Stool", "home", 700, 3)).await?.item_id;
+    cast.carol.delete(stool).await?;
+    let back = cast.carol.seller().undelete(stool, 2).await?;
+    ensure!((back.item_id, back.quantity) == (stool, 2), "{back:?}");
+    ensure!(cast.bob.item(stool).await?.name == "Stool", "it is not on sale");
     Ok(())
 }
 

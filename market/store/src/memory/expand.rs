@@ -40,9 +40,15 @@ fn expand_some(state: &mut State, seller: PartyId, share: usize, recipients: &mu
         let Some(fan_out) = state.fan_outs.get_mut(&seller).and_then(|queued| queued.pop_front()) else {
             break;
         };
+        let withdraws = matches!(fan_out.event.kind, EventKind::ItemWithdrawn { .. });
+        if withdraws && state.items.get(&fan_out.item).is_some_and(|item| item.is_listed()) {
+            // The seller has put it back on the market. Whoever was not notified yet keeps the wish.
+            used += 1;
+            continue;
+        }
         let wishers: Vec<_> = state.wishers(fan_out.item, fan_out.cursor).take(share - used).collect();
         for recipient in &wishers {
-            if matches!(fan_out.event.kind, EventKind::ItemWithdrawn { .. }) {
+            if withdraws {
                 state.remove_wish((*recipient, fan_out.item));
             }
             let mailbox = state.mailboxes.entry(*recipient).or_default();

@@ -8,7 +8,7 @@ use souk_domain::{
 
 use super::{Memory, rows::count, summary};
 use crate::{
-    FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads, StoreError,
+    FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads, RideQuery, StoreError,
     audit::{AuditRow, Head},
 };
 
@@ -68,6 +68,18 @@ impl Reads for Memory {
         Ok(page.filter_map(|item| state.item(item.id)).collect())
     }
 
+    async fn withdrawn_items(
+        &self,
+        seller: PartyId,
+        after: Option<ItemId>,
+        limit: usize,
+    ) -> Result<Vec<Item>, StoreError> {
+        let state = self.state();
+        let own = state.items.values().filter(|item| item.seller == seller && !item.is_listed());
+        let page = own.filter(|item| after.is_none_or(|after| item.id > after)).take(limit);
+        Ok(page.filter_map(|item| state.item(item.id)).collect())
+    }
+
     async fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
         Ok(self.state().orders.get(id).cloned())
     }
@@ -88,6 +100,14 @@ impl Reads for Memory {
 
     async fn ride(&self, id: RideId) -> Result<Option<Ride>, StoreError> {
         Ok(self.state().rides.get(&id).cloned())
+    }
+
+    async fn rides(&self, query: &RideQuery) -> Result<Vec<Ride>, StoreError> {
+        let state = self.state();
+        let asked = state.rides.range(query.from..=query.to).rev().map(|(_, ride)| ride);
+        let own = asked.filter(|ride| ride.seller == query.seller);
+        let page = own.filter(|ride| query.before.is_none_or(|before| ride.id < before)).take(query.limit);
+        Ok(page.cloned().collect())
     }
 
     async fn tills(&self, seller: PartyId) -> Result<Vec<Till>, StoreError> {

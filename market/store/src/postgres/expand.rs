@@ -33,10 +33,12 @@ const NEXT_SELLERS: &str = "WITH RECURSIVE queued (seller) AS ( \
 const OLDEST_EVENTS: &str = "SELECT queued.* FROM unnest($1::UUID[]) AS next (seller) CROSS JOIN LATERAL \
      (SELECT event.seller, seq, item, withdraws, cursor, body, occurred_at FROM event WHERE NOT is_done \
      AND event.seller = next.seller ORDER BY event.seller, seq LIMIT $2) AS queued";
-/// The next wishers of each event's item. A cursor is the last buyer served.
-const WISHERS: &str = "SELECT asked.seq, found.buyer FROM unnest($1::BIGINT[], $2::BIGINT[], $3::UUID[]) \
-     AS asked (seq, item, cursor) CROSS JOIN LATERAL (SELECT buyer FROM wish WHERE wish.item = asked.item \
-     AND buyer > asked.cursor ORDER BY buyer LIMIT $4) AS found";
+/// The next wishers of each event's item. A cursor is the last buyer served. If the seller has put a withdrawn item back
+/// on the market, whoever was not notified yet keeps the wish.
+const WISHERS: &str = "SELECT asked.seq, found.buyer FROM unnest($1::BIGINT[], $2::BIGINT[], $3::UUID[], $5::BOOLEAN[]) \
+     AS asked (seq, item, cursor, withdraws) CROSS JOIN LATERAL (SELECT buyer FROM wish WHERE wish.item = asked.item \
+     AND buyer > asked.cursor AND (NOT asked.withdraws OR \
+     (SELECT item.deleted_at IS NOT NULL FROM item WHERE item.id = asked.item)) ORDER BY buyer LIMIT $4) AS found";
 const MOVE_ON: &str = "UPDATE event SET cursor = moved.cursor, is_done = moved.is_done \
      FROM unnest($1::BIGINT[], $2::UUID[], $3::BOOLEAN[]) AS moved (seq, cursor, is_done) WHERE event.seq = moved.seq";
 
@@ -177,7 +179,8 @@ impl Step {
         let numbers: Vec<i64> = next.iter().map(|event| event.shared.number).collect();
         let items: Vec<i64> = next.iter().map(|event| event.item).collect();
         let cursors: Vec<Uuid> = next.iter().map(|event| event.cursor).collect();
-        let rows = seat.query(WISHERS, params![numbers, items, cursors, at_most(most)]).await?;
+        let withdraws: Vec<bool> = next.iter().map(|event| event.withdraws).collect();
+        let rows = seat.query(WISHERS, params![numbers, items, cursors, at_most(most), withdraws]).await?;
         let mut wishers: BTreeMap<i64, Vec<PartyId>> = BTreeMap::new();
         for row in &rows {
             wishers.entry(get(row, 0)?).or_default().push(convert::party_id(row, 1)?);

@@ -21,7 +21,7 @@ use super::{
     summary,
 };
 use crate::{
-    FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads, StoreError,
+    FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads, RideQuery, StoreError,
     audit::{AuditRow, Head},
     shares::Shares,
 };
@@ -67,6 +67,12 @@ const SELLER_ITEMS: &str = concat!(
     " FROM item JOIN party ON party.id = item.seller WHERE item.seller = $1 AND item.id > $2 \
      AND item.deleted_at IS NULL ORDER BY item.id LIMIT $3"
 );
+const WITHDRAWN_ITEMS: &str = concat!(
+    "SELECT ",
+    item_columns!(),
+    " FROM item JOIN party ON party.id = item.seller WHERE item.seller = $1 AND item.id > $2 \
+     AND item.deleted_at IS NOT NULL ORDER BY item.id LIMIT $3"
+);
 const ORDER: &str = concat!("SELECT ", order_columns!(), " FROM orders WHERE id = $1");
 macro_rules! orders_of {
     ($side:literal) => {
@@ -83,6 +89,8 @@ macro_rules! orders_of {
 const ORDERS_OF_BUYER: &str = orders_of!("buyer");
 const ORDERS_OF_SELLER: &str = orders_of!("seller");
 const RIDE: &str = "SELECT id, body FROM ride WHERE id = $1";
+const RIDES: &str = "SELECT id, body FROM ride WHERE seller = $1 AND id >= $2 AND id <= $3 \
+                     AND ($4::UUID IS NULL OR id < $4) ORDER BY id DESC LIMIT $5";
 const TILLS: &str = "SELECT body FROM till WHERE seller = $1";
 const WISHLIST: &str = concat!(
     "SELECT ",
@@ -181,6 +189,18 @@ impl Reads for PostgresReads {
         all(&self.reports.query(SELLER_ITEMS, params).await?, convert::item)
     }
 
+    async fn withdrawn_items(
+        &self,
+        seller: PartyId,
+        after: Option<ItemId>,
+        limit: usize,
+    ) -> Result<Vec<Item>, StoreError> {
+        let _share = self.shares.enter(seller).await?;
+        let after = after.map_or(0, |id| id.0);
+        let params = || params![seller.0, after, at_most(limit)];
+        all(&self.reports.query(WITHDRAWN_ITEMS, params).await?, convert::item)
+    }
+
     async fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
         one(&self.pool.query(ORDER, || params![id.0]).await?, convert::order)
     }
@@ -202,6 +222,14 @@ impl Reads for PostgresReads {
 
     async fn ride(&self, id: RideId) -> Result<Option<Ride>, StoreError> {
         one(&self.pool.query(RIDE, || params![id.0]).await?, convert::ride)
+    }
+
+    async fn rides(&self, query: &RideQuery) -> Result<Vec<Ride>, StoreError> {
+        let RideQuery { seller, from, to, before, limit } = *query;
+        let _share = self.shares.enter(seller).await?;
+        let before: Option<Uuid> = before.map(|id| id.0);
+        let params = || params![seller.0, from.0, to.0, before, at_most(limit)];
+        all(&self.reports.query(RIDES, params).await?, convert::ride)
     }
 
     async fn tills(&self, seller: PartyId) -> Result<Vec<Till>, StoreError> {

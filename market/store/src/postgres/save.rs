@@ -139,8 +139,10 @@ fn add_items(pipeline: &mut Pipeline<'_>, rows: &WorkingSet) -> Option<usize> {
     let changed = rows.items.changes().filter_map(|(_, item)| item);
     // Most purchases change only the stock. Writing those separately keeps the wide row, its indexes and the
     // feed out of the hot path.
-    let (searchable, in_stock): (Vec<&Item>, Vec<&Item>) =
+    let (mut searchable, in_stock): (Vec<&Item>, Vec<&Item>) =
         changed.partition(|item| rows.search_changes.contains(&item.id));
+    // Withdrawn items first: another item may be listed with the SKU of one, and no two of them may have it meanwhile.
+    searchable.sort_by_key(|item| item.is_listed());
     if !in_stock.is_empty() {
         pipeline.add(
             sql::PUT_STOCK,

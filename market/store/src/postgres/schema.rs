@@ -90,6 +90,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { sql: include_str!("migrations/0011_cancelled.sql"), steps: None, min_reader: 6 },
     // An older market does not check names: while it runs, a party may take a name that is another's.
     Migration { sql: include_str!("migrations/0012_name_keys.sql"), steps: Some(NAME_KEYS), min_reader: 6 },
+    Migration { sql: include_str!("migrations/0013_lists.sql"), steps: None, min_reader: 6 },
 ];
 
 /// Checksums of earlier texts of migrations that lead to the same schema: those of databases that were made between two

@@ -134,7 +134,7 @@ pub(super) const PUT_ITEMS: &str = "WITH put AS (INSERT INTO item (id, seller, n
      $16::BIGINT[], $17::TEXT[], $18::TEXT[]) WITH ORDINALITY \
      AS new (id, seller, name, category, amount_minor, currency, quantity, supplied, sold, withdrawn, rating_count, \
      rating_stars, version, created_at, updated_at, deleted_at, description, sku, place) CROSS JOIN own_places \
-     ON CONFLICT (id) DO UPDATE SET name = excluded.name, category = excluded.category, \
+     ON CONFLICT (id) DO UPDATE SET sku = excluded.sku, name = excluded.name, category = excluded.category, \
      amount_minor = excluded.amount_minor, currency = excluded.currency, quantity = excluded.quantity, \
      supplied = excluded.supplied, sold = excluded.sold, withdrawn = excluded.withdrawn, \
      rating_count = excluded.rating_count, rating_stars = excluded.rating_stars, version = excluded.version, \

@@ -91,15 +91,20 @@ fn expand_some(
         "SELECT fan_out.event, item, withdraws, cursor, body, occurred_at FROM fan_out \
          JOIN event ON event.seq = fan_out.event WHERE seller = ? ORDER BY fan_out.event LIMIT 1",
     )?;
-    // The cursor is the last buyer served, so that the next step continues after it.
-    let mut wishers = transaction
-        .prepare_cached("SELECT buyer FROM wish WHERE item = ? AND buyer > ? ORDER BY buyer LIMIT ?")?;
+    // The cursor is the last buyer served, so that the next step continues after it. If the seller has put a withdrawn
+    // item back on the market, whoever was not notified yet keeps the wish.
+    let mut wishers = transaction.prepare_cached(
+        "SELECT buyer FROM wish WHERE item = ?1 AND buyer > ?2 \
+         AND NOT (?4 AND EXISTS (SELECT 1 FROM item WHERE id = ?1 AND deleted_at IS NULL)) ORDER BY buyer LIMIT ?3",
+    )?;
     let mut used = 0;
     while used < share {
         let Some(fan_out) = oldest.query_row([blob(seller)], fan_out).optional()? else { break };
         let room = share - used;
         let found: Vec<PartyId> = wishers
-            .query_map(params![fan_out.item, fan_out.cursor, at_most(room)], |row| convert::party_id(row, 0))?
+            .query_map(params![fan_out.item, fan_out.cursor, at_most(room), fan_out.withdraws], |row| {
+                convert::party_id(row, 0)
+            })?
             .collect::<Result<_, _>>()?;
         for recipient in found.iter().copied() {
             deliver(transaction, recipient, &fan_out)?;

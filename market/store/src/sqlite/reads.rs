@@ -19,7 +19,7 @@ use super::{
     summary,
 };
 use crate::{
-    FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads, StoreError,
+    FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads, RideQuery, StoreError,
     audit::{AuditRow, Head},
     shares::Shares,
 };
@@ -130,6 +130,23 @@ impl Reads for SqliteReads {
             .await
     }
 
+    async fn withdrawn_items(
+        &self,
+        seller: PartyId,
+        after: Option<ItemId>,
+        limit: usize,
+    ) -> Result<Vec<Item>, StoreError> {
+        let _share = self.shares.enter(seller).await?;
+        let sql = format!(
+            "SELECT {ITEM} FROM item JOIN party ON party.id = item.seller WHERE seller = ? AND item.id > ? \
+             AND deleted_at IS NOT NULL ORDER BY item.id LIMIT ?"
+        );
+        let after = after.map_or(0, |id| id.0);
+        self.reports
+            .run(move |c| many(c, &sql, params![blob(seller), after, at_most(limit)], convert::item))
+            .await
+    }
+
     async fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
         let sql = format!("SELECT {ORDER} FROM orders {ORDER_PARTIES} WHERE orders.id = ?");
         self.points.run(move |c| one(c, &sql, [id.0], convert::order)).await
@@ -162,6 +179,20 @@ impl Reads for SqliteReads {
 
     async fn ride(&self, id: RideId) -> Result<Option<Ride>, StoreError> {
         self.points.run(move |c| load::ride(c, id)).await
+    }
+
+    async fn rides(&self, query: &RideQuery) -> Result<Vec<Ride>, StoreError> {
+        let RideQuery { seller, from, to, before, limit } = *query;
+        let _share = self.shares.enter(seller).await?;
+        let sql = "SELECT body FROM ride WHERE seller = ?1 AND id >= ?2 AND id <= ?3 AND (?4 IS NULL OR id < ?4) \
+                   ORDER BY id DESC LIMIT ?5";
+        self.reports
+            .run(move |c| {
+                let bytes = |id: RideId| id.0.into_bytes();
+                let params = params![blob(seller), bytes(from), bytes(to), before.map(bytes), at_most(limit)];
+                many(c, sql, params, convert::body)
+            })
+            .await
     }
 
     async fn tills(&self, seller: PartyId) -> Result<Vec<Till>, StoreError> {

@@ -89,7 +89,8 @@ fn save_items(connection: &Connection, rows: &WorkingSet) -> Result<Option<FeedP
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19) \
          ON CONFLICT (id) DO UPDATE SET name = ?3, category = ?4, amount_minor = ?5, currency = ?6, quantity = ?7, \
          supplied = ?8, sold = ?9, withdrawn = ?10, rating_count = ?11, rating_stars = ?12, version = ?13, \
-         updated_at = ?15, deleted_at = ?16, feed_position = ?17, description = ?18",
+         updated_at = ?15, deleted_at = ?16, feed_position = ?17, description = ?18, \
+         sku = ?19",
     )?;
     let mut stock = connection.prepare_cached(
         "UPDATE item SET quantity = ?, supplied = ?, sold = ?, withdrawn = ?, version = ?, updated_at = ? \
@@ -100,8 +101,10 @@ fn save_items(connection: &Connection, rows: &WorkingSet) -> Result<Option<FeedP
         0 => None,
         _ => Some(last_number(connection, "feed")?),
     };
-    for (id, item) in rows.items.changes() {
-        let Some(item) = item else { continue };
+    // Withdrawn items first: another item may be listed with the SKU of one, and no two of them may have it meanwhile.
+    let changed = || rows.items.changes().filter_map(|(id, item)| Some((id, item?)));
+    let withdrawn = changed().filter(|(_, item)| !item.is_listed());
+    for (id, item) in withdrawn.chain(changed().filter(|(_, item)| item.is_listed())) {
         match &mut position {
             Some(position) if rows.search_changes.contains(&id) => {
                 *position += 1;

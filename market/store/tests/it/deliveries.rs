@@ -65,11 +65,11 @@ impl Shop {
         self.store.mailboxes.settle(&[settlement]).await.unwrap()[0]
     }
 
-    async fn waiting(&self, number: u128) -> Vec<Delivery> {
+    pub(crate) async fn waiting(&self, number: u128) -> Vec<Delivery> {
         self.store.mailboxes.pending(party(number), Sequence(0), 100).await.unwrap()
     }
 
-    async fn expand_all(&self) -> Vec<souk_domain::PartyId> {
+    pub(crate) async fn expand_all(&self) -> Vec<souk_domain::PartyId> {
         let mut recipients = Vec::new();
         loop {
             let step = self.store.mailboxes.expand(1).await.unwrap();

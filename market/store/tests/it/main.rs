@@ -28,6 +28,7 @@ mod reliability;
 mod rides;
 mod shared_database;
 mod tills;
+mod withdrawing;
 
 use std::{path::PathBuf, time::Duration};
 

@@ -3,8 +3,8 @@
 
 use proptest::{prelude::*, test_runner::TestRunner};
 use souk_domain::{
-    Action, CancelReason, Command, DAY_MICROS, ItemId, ItemRef, LineChange, LinePrint, OrderId,
-    RatingSummary, Stars, StockChange, TillLine, TillName, TimeRange, Timestamp, action, day_of,
+    Action, CancelReason, Command, DAY_MICROS, ItemId, ItemPatch, ItemRef, LineChange, LinePrint, OrderId,
+    Quantity, RatingSummary, Stars, StockChange, TillLine, TillName, TimeRange, Timestamp, action, day_of,
 };
 
 use super::{ALICE, BOB, CAROL, DAVE, Shop, buy, import, party, reprice, sell, sell_as, sku};
@@ -35,6 +35,14 @@ fn any_action() -> impl Strategy<Value = Action> {
         6 => (item.clone(), 1..4_i64).prop_map(|(item, units)| buy(item, units)),
         2 => (item.clone(), 1..9_i64).prop_map(|(item, pounds)| reprice(item, pounds * 100)),
         3 => item.clone().prop_map(|item| Action::Delete(action::Delete { item, expected_version: None })),
+        2 => (item.clone(), 0..9_i64, prop::option::of(1..3_u8)).prop_map(|(item, units, of)| {
+            let (quantity, sku) = (Quantity::parse(units).unwrap(), of.map(sku));
+            Action::Undelete(action::Undelete { item, quantity, expected_version: None, sku })
+        }),
+        1 => (item.clone(), 1..3_u8).prop_map(|(item, of)| {
+            let patch = ItemPatch { sku: Some(sku(of)), ..ItemPatch::default() };
+            Action::Update(action::Update { item, patch, expected_version: None })
+        }),
         2 => (1..9_i64).prop_map(|order| Action::Cancel(action::Cancel { order: OrderId(order) })),
         1 => (1..9_i64).prop_map(|order| {
             let reason = CancelReason::parse("why not").unwrap();

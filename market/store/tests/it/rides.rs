@@ -6,7 +6,7 @@ use souk_domain::{
     Action, OrderId, OrderStatus, Outcome, Place, Refusal, Ride, RideId, RideKind, RidePlan, RideStop,
     RideText, Timestamp, action,
 };
-use souk_store::{Fix, TrackPoint};
+use souk_store::{Fix, RideQuery, TrackPoint};
 use uuid::Uuid;
 
 use super::{ALICE, BOB, CAROL, DAVE, Shop, buy, on_every_back_end};
@@ -16,6 +16,7 @@ on_every_back_end!(
     ride_takes_only_the_sellers_placed_orders,
     track_never_goes_backwards,
     old_tracks_are_deleted,
+    rides_are_listed_latest_first,
 );
 
 impl Shop {
@@ -125,4 +126,25 @@ async fn old_tracks_are_deleted(shop: Shop) {
     assert_eq!(tracks.forget(before, 9).await.unwrap(), 1);
     assert_eq!(tracks.forget(before, 9).await.unwrap(), 0);
     assert_eq!(tracks.last(ride, 9).await.unwrap().len(), 1);
+}
+
+async fn rides_are_listed_latest_first(mut shop: Shop) {
+    let mut own = Vec::new();
+    for _ in 0..3 {
+        let order = shop.order(BOB, ALICE).await;
+        own.insert(0, shop.start(RideKind::Regular, &[order]).await.unwrap().id);
+        let order = shop.order(BOB, CAROL).await;
+        let other = Action::StartRide(action::StartRide(plan(RideKind::Regular, &[order])));
+        shop.act(CAROL, other).await.unwrap();
+    }
+    let (from, to) = (RideId(Uuid::nil()), RideId(Uuid::max()));
+    let all = RideQuery { seller: super::party(ALICE), from, to, before: None, limit: 9 };
+    let ids = async |query: RideQuery| {
+        let rides = shop.store.reads.rides(&query).await.unwrap();
+        rides.into_iter().map(|ride| ride.id).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(all).await, own);
+    assert_eq!(ids(RideQuery { limit: 2, ..all }).await, own[..2]);
+    assert_eq!(ids(RideQuery { before: Some(own[1]), ..all }).await, own[2..]);
+    assert_eq!(ids(RideQuery { from: own[1], to: own[1], ..all }).await, own[1..2]);
 }

@@ -18,6 +18,7 @@ on_every_store!(
     seller_cancels_with_a_reason,
     orders_are_found_by_time,
     summary_needs_a_bounded_time,
+    summary_has_as_many_items_as_are_asked_for,
 );
 
 fn line(item_id: i64, quantity: i64) -> v1::OrderLine {
@@ -132,4 +133,24 @@ async fn summary_needs_a_bounded_time(fixture: &Fixture) {
     }
     let year = call!(alice, SummarizeSalesRequest { from_time: day(1), until_time: day(367) });
     assert_eq!(year.unwrap(), v1::SummarizeSalesResponse::default());
+}
+
+async fn summary_has_as_many_items_as_are_asked_for(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
+    let (lamp, other) = (alice.lamp(9).await, alice.lamp(9).await);
+    bob.buy(lamp, 1).await.unwrap();
+    let order = bob.buy(other, 3).await.unwrap();
+    let until = order.place_time.map(|time| souk_proto::Timestamp { seconds: time.seconds + 1, ..time });
+    let from = until.map(|time| souk_proto::Timestamp { seconds: time.seconds - 86_400, ..time });
+    let items = async |item_limit: i32| {
+        let summary = call!(
+            alice,
+            SummarizeSalesRequest { from_time: from, until_time: until, item_limit: item_limit }
+        )?;
+        Ok(summary.items.iter().map(|item| item.item_id).collect::<Vec<_>>())
+    };
+    assert_eq!(items(0).await.unwrap(), [other, lamp]);
+    assert_eq!(items(1).await.unwrap(), [other]);
+    assert_eq!(items(i32::MAX).await.unwrap(), [other, lamp]);
+    assert_eq!(reason(items(-1).await), Reason::InvalidField);
 }

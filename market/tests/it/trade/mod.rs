@@ -18,3 +18,4 @@ mod syncing;
 mod watched_results;
 mod watching;
 mod wishing;
+mod withdrawing;

@@ -20,6 +20,7 @@ on_every_store!(
     ride_is_visible_only_to_its_seller_and_buyers,
     wrong_rides_are_refused,
     ended_ride_takes_no_positions,
+    rides_are_listed_and_found_by_the_beginning_of_their_ids,
 );
 
 const HOME: v1::Location = v1::Location { latitude: 51.0, longitude: 0.1 };
@@ -248,4 +249,39 @@ async fn ended_ride_takes_no_positions(fixture: &Fixture) {
     delivery.end().await.unwrap();
     assert_eq!(reason(delivery.track(vec![delivery.position(0.9, 60)]).await), Reason::RideEnded);
     assert_eq!(reason(delivery.end().await), Reason::RideEnded);
+}
+
+async fn rides_are_listed_and_found_by_the_beginning_of_their_ids(fixture: &Fixture) {
+    let delivery = Delivery::begin(fixture).await;
+    let (alice, bob) = (&delivery.alice, &delivery.bob);
+    let lamp = alice.lamp(5).await;
+    let mut started = vec![delivery.ride_id.clone()];
+    for _ in 0..2 {
+        let order = bob.buy(lamp, 1).await.unwrap().order_id;
+        started.insert(0, start(alice, vec![stop(order)]).await.unwrap().ride_id);
+    }
+    let ids = |rides: &[v1::Ride]| rides.iter().map(|ride| ride.ride_id.clone()).collect::<Vec<_>>();
+    let first = call!(alice, ListRidesRequest { page_size: 2 }).unwrap();
+    let token = first.next_page_token.clone();
+    let rest = call!(alice, ListRidesRequest { page_size: 2, page_token: token.clone() }).unwrap();
+    // Ids begin with the time in milliseconds, so that two of the same one may be in any order.
+    let mut listed = [ids(&first.rides), ids(&rest.rides)].concat();
+    assert!(listed.is_sorted_by(|one, next| one > next) && rest.next_page_token.is_empty(), "{listed:?}");
+    started.sort();
+    listed.sort();
+    assert_eq!(listed, started);
+    for prefix in [delivery.ride_id.clone(), delivery.ride_id.replace('-', "").to_uppercase()] {
+        let found = call!(alice, ListRidesRequest { ride_id_prefix: prefix }).unwrap();
+        assert_eq!(ids(&found.rides), std::slice::from_ref(&delivery.ride_id));
+    }
+    let common = call!(alice, ListRidesRequest { ride_id_prefix: delivery.ride_id[..2].to_owned() }).unwrap();
+    assert_eq!(common.rides.len(), 3);
+    let carol = fixture.seller("carol").await;
+    assert!(call!(carol, ListRidesRequest {}).unwrap().rides.is_empty());
+    assert_eq!(reason(call!(carol, ListRidesRequest { page_token: token })), Reason::PageTokenInvalid);
+    assert_eq!(
+        reason(call!(carol, ListRidesRequest { ride_id_prefix: "ride".into() })),
+        Reason::InvalidField
+    );
+    assert_eq!(reason(call!(bob, ListRidesRequest {})), Reason::RoleDenied);
 }

@@ -27,6 +27,8 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::listing::whole_id;
+
 /// The capacity of the queue between the source and the connection.
 const QUEUE: usize = 64;
 /// The time between two points of a GPX file without timestamps.
@@ -38,7 +40,7 @@ const UNTIMED: Duration = Duration::from_secs(1);
 /// so that any program that knows the courier's position can be piped into this command.
 #[derive(Args)]
 pub(crate) struct Track {
-    /// The ride's id, as `ride start` printed it.
+    /// The ride's id, or as much of its beginning as `ride list` shows.
     ride: String,
     /// Drive along a recorded track, at the pace at which it was recorded.
     #[arg(long, value_name = "FILE")]
@@ -55,13 +57,14 @@ struct Point {
 }
 
 impl Track {
-    pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
+    pub(super) async fn run(mut self, session: &CliSession) -> Result<(), Failure> {
         if !(self.speed.is_finite() && self.speed > 0.0) {
             return Err(Failure::usage(
                 "--speed is not above 0",
                 "give 1 for the recorded pace, 10 for ten times it",
             ));
         }
+        self.ride = whole_id(session, self.ride).await?;
         let (messages, positions) = mpsc::channel(QUEUE);
         let clock = session.clock();
         let sending = match &self.gpx {
