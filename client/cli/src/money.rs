@@ -12,6 +12,10 @@ use crate::Failure;
 pub fn parse_money(text: &str, default_currency: Option<&str>) -> Result<v1::Money, Failure> {
     let text = text.trim();
     let (digits, code) = split(text);
+    // Otherwise a word would be an unknown currency.
+    if !digits.contains(|c: char| c.is_ascii_digit()) {
+        return Err(wrong(text, "is no amount", "write it like \"12.50 GBP\""));
+    }
     let code = match (code.is_empty(), default_currency) {
         (false, _) => code.to_ascii_uppercase(),
         (true, Some(code)) => code.to_ascii_uppercase(),
@@ -115,6 +119,9 @@ mod tests {
             assert_eq!(read(text), None, "{text}");
         }
         assert!(parse_money("12.50", None).is_err());
+        for word in ["x", "bad", "GBP", ""] {
+            assert!(parse_money(word, None).unwrap_err().to_string().contains("is no amount"), "{word}");
+        }
     }
 
     proptest! {

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Act, Action, ImportRow, ItemPatch, ItemRef, Keys, NameKey, Origin, PartyId, RequestId, TillId, TillLine, action,
+    Act, Action, ImportRow, ItemPatch, ItemRef, Keys, NameKey, Origin, PartyId, RequestId, TillId, TillLine,
+    action,
 };
 
 /// A change requested by a party.
@@ -127,7 +128,7 @@ impl Command {
 
     fn add_rows(&self, rows: &[ImportRow], keys: &mut Keys) {
         keys.items.extend(rows.iter().filter_map(|row| row.item));
-        let skus = rows.iter().filter_map(|row| row.listing.sku.clone());
+        let skus = rows.iter().filter_map(|row| row.sku.clone());
         keys.skus.extend(skus.map(|sku| (self.caller, sku)));
         keys.new_items += rows.iter().filter(|row| row.item.is_none()).count();
     }

@@ -122,20 +122,62 @@ pub struct ItemListing {
     pub quantity: Quantity,
 }
 
-/// A row of an import: the desired state of one item.
+/// A row of an import: the desired state of one item. A property that the row does not have stays as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportRow {
     /// The line number in the seller's file, for messages.
     pub line: i64,
-    /// The item to change. Without it, the item is found by the listing's SKU, or a new one is listed.
+    /// The item to change. Without it, the item is found by its SKU, or a new one is listed.
     pub item: Option<ItemId>,
-    /// The desired values of all fields.
-    pub listing: ItemListing,
+    /// The seller's own number of the item.
+    pub sku: Option<Sku>,
+    /// The desired name.
+    pub name: Option<ItemName>,
+    /// The desired description. Unlike `None`, an empty one removes the item's.
+    pub description: Option<Description>,
+    /// The desired category path.
+    pub category: Option<Category>,
+    /// The desired price of one unit.
+    pub unit_price: Option<Money>,
+    /// The desired stock, which is absolute, so that importing a file twice changes nothing the second time.
+    pub quantity: Option<Quantity>,
 }
 
 impl ImportRow {
     /// The maximum number of rows in one command.
     pub const MAX_AT_ONCE: usize = 200;
+
+    /// Returns a row that has all properties of an item.
+    pub fn of(line: i64, listing: ItemListing) -> Self {
+        let ItemListing { sku, name, description, category, unit_price, quantity } = listing;
+        Self {
+            line,
+            item: None,
+            sku,
+            name: Some(name),
+            description: Some(description),
+            category: Some(category),
+            unit_price: Some(unit_price),
+            quantity: Some(quantity),
+        }
+    }
+
+    /// Returns whether the row has every property that a new item must have.
+    pub fn is_complete(&self) -> bool {
+        self.name.is_some() && self.category.is_some() && self.unit_price.is_some() && self.quantity.is_some()
+    }
+
+    /// Returns the new item that the row describes; `None` if it lacks a property that a new item must have.
+    pub fn listing(&self) -> Option<ItemListing> {
+        Some(ItemListing {
+            sku: self.sku.clone(),
+            name: self.name.clone()?,
+            description: self.description.clone().unwrap_or_default(),
+            category: self.category.clone()?,
+            unit_price: self.unit_price?,
+            quantity: self.quantity?,
+        })
+    }
 }
 
 /// The result of an import's rows.
@@ -149,6 +191,9 @@ pub struct Imported {
     pub unchanged: i64,
     /// The line numbers of rows that name an item which the caller does not have.
     pub not_found: Vec<i64>,
+    /// The line numbers of rows for a new item that lack a property which it must have.
+    #[serde(default)]
+    pub incomplete: Vec<i64>,
 }
 
 /// The fields of an item to change. `None` keeps the current value.

@@ -2,8 +2,10 @@
 //! restricted further ([`name`](super::name)).
 //!
 //! Surrounding white space is trimmed and the rest is normalised to NFC (Unicode UAX #15), so that two
-//! encodings of the same name compare equal. Control characters are refused because the text is printed on
+//! encodings of the same name compare equal. Line breaks become LF, whatever system they come from. Control characters are refused because the text is printed on
 //! other users' terminals.
+
+use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization as _;
@@ -84,6 +86,13 @@ text! {
     CancelReason, 1 to 200, Line
 }
 
+impl Default for Description {
+    /// Returns the empty description.
+    fn default() -> Self {
+        Self(String::new())
+    }
+}
+
 impl DisplayName {
     /// Checks that a party may take this name.
     pub(super) fn check(&self) -> Result<(), Invalid> {
@@ -107,6 +116,10 @@ fn parse(text: &str, least: usize, most: usize, kind: Kind) -> Result<String, In
     if text.len() > most * BYTES_PER_CHARACTER_MAX {
         return Err(too_long(most));
     }
+    if kind != Kind::Lines && text.contains(['\n', '\r']) {
+        return Err(Invalid::new("has a line break; write it on one line"));
+    }
+    let text = with_line_feeds(text);
     let allowed = |c: char| kind == Kind::Lines && matches!(c, '\n' | '\t');
     if text.chars().any(|c| (c.is_control() && !allowed(c)) || is_bidi_override(c)) {
         return Err(Invalid::new("holds a control character; use plain text"));
@@ -124,6 +137,15 @@ fn parse(text: &str, least: usize, most: usize, kind: Kind) -> Result<String, In
         name::check(&text)?;
     }
     Ok(text)
+}
+
+/// Returns the text with LF for each line break: spreadsheets and forms write CR LF.
+fn with_line_feeds(text: &str) -> Cow<'_, str> {
+    if text.contains('\r') {
+        Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n"))
+    } else {
+        Cow::Borrowed(text)
+    }
 }
 
 fn too_long(most: usize) -> Invalid {

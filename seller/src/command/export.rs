@@ -14,7 +14,7 @@ use souk_cli::{CliSession, Failure, format_money, neutral};
 use souk_client::error::required;
 use souk_proto::v1::{ExportItemsRequest, Item};
 
-use super::import::Format;
+use super::import::{Format, is_scientific};
 
 /// Write all of your items to a file that `import` reads
 #[derive(Args)]
@@ -55,7 +55,7 @@ impl<'a> Row<'a> {
     /// Returns the row for a CSV file that is safe to open in a spreadsheet. `import` undoes this.
     fn for_spreadsheets(&self) -> Row<'_> {
         Row {
-            sku: neutral(&self.sku),
+            sku: neutral_sku(&self.sku),
             name: neutral(&self.name),
             description: neutral(&self.description),
             price: self.price.clone(),
@@ -64,12 +64,25 @@ impl<'a> Row<'a> {
     }
 }
 
-enum Writer {
-    Csv(Box<csv::Writer<Box<dyn Write + Send>>>),
-    Ndjson(Box<dyn Write + Send>),
+/// Returns a SKU for spreadsheets: also one that looks like their scientific notation, which `import` refuses otherwise,
+/// becomes text by an apostrophe.
+fn neutral_sku(sku: &str) -> Cow<'_, str> {
+    if is_scientific(sku.trim_start_matches('\'')) { Cow::Owned(format!("'{sku}")) } else { neutral(sku) }
 }
 
-impl Writer {
+enum Writer<W: Write> {
+    Csv(Box<csv::Writer<W>>),
+    Ndjson(W),
+}
+
+impl<W: Write> Writer<W> {
+    fn new(format: Format, output: W) -> Self {
+        match format {
+            Format::Csv => Self::Csv(Box::new(csv::Writer::from_writer(output))),
+            Format::Ndjson => Self::Ndjson(output),
+        }
+    }
+
     fn put(&mut self, row: &Row<'_>) -> io::Result<()> {
         match self {
             Self::Csv(writer) => writer.serialize(row.for_spreadsheets()).map_err(io::Error::from),
@@ -104,10 +117,7 @@ impl Export {
         } else {
             Box::new(io::BufWriter::new(File::create(&file).map_err(failed)?))
         };
-        let mut writer = match format {
-            Format::Csv => Writer::Csv(Box::new(csv::Writer::from_writer(output))),
-            Format::Ndjson => Writer::Ndjson(output),
-        };
+        let mut writer = Writer::new(format, output);
         let mut count = 0_u64;
         loop {
             match items.message().await {
@@ -126,5 +136,74 @@ impl Export {
         writer.end().map_err(failed)?;
         session.printer().say(&format!("{count} items were written"));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use proptest::prelude::*;
+    use souk_proto::v1::{ImportRow, ItemDraft, Money};
+
+    use super::*;
+    use crate::command::import::items_of;
+
+    /// Texts as the market has them: trimmed, and with what is special in CSV, in formulas and in numbers.
+    fn text(characters: &str) -> impl Strategy<Value = String> {
+        proptest::string::string_regex(characters).unwrap().prop_map(|text| text.trim().to_owned())
+    }
+
+    fn item() -> impl Strategy<Value = Item> {
+        let name = text("[a-cé'=+@\",;|{} 0-9E.-]{1,12}").prop_filter("a name", |name| !name.is_empty());
+        let sku = prop_oneof![text("[A-C'=+@\",;0-9E.-]{0,8}"), text("'{0,2}[0-9][.,][0-9]E\\+[0-9]{2}")];
+        let description = text("[a-cé'=+@\",;|\\n\\t -]{0,20}");
+        let amount = (0..=1_000_000_000_000_000_i64, prop::sample::select(vec!["GBP", "JPY", "KWD"]));
+        (1..1_000_i64, sku, name, description, amount, 0..=1_000_000_000_i64).prop_map(
+            |(item_id, sku, name, description, (amount_minor, code), quantity)| Item {
+                item_id,
+                sku,
+                name,
+                description,
+                category: "home/light".to_owned(),
+                unit_price: Some(Money { amount_minor, currency_code: code.to_owned() }),
+                quantity,
+                ..Item::default()
+            },
+        )
+    }
+
+    fn wanted(item: &Item) -> ImportRow {
+        let draft = ItemDraft {
+            sku: Some(item.sku.clone()).filter(|sku| !sku.is_empty()),
+            name: Some(item.name.clone()),
+            description: Some(item.description.clone()),
+            category: Some(item.category.clone()),
+            unit_price: item.unit_price.clone(),
+            quantity: Some(item.quantity),
+        };
+        let item_id = if item.sku.is_empty() { item.item_id } else { 0 };
+        ImportRow { line: 0, item_id, item: Some(draft) }
+    }
+
+    proptest! {
+        #[test]
+        fn an_export_is_imported_without_a_change(items in prop::collection::vec(item(), 1..8)) {
+            let folder = tempfile::tempdir().unwrap();
+            for (format, name) in [(Format::Csv, "items.csv"), (Format::Ndjson, "items.ndjson")] {
+                let path = folder.path().join(name);
+                let mut writer = Writer::new(format, File::create(&path).unwrap());
+                for item in &items {
+                    writer.put(&Row::of(item)).unwrap();
+                }
+                writer.end().unwrap();
+                let found: Vec<_> = items_of(&path)
+                    .into_iter()
+                    .map(|row| row.map(|row| ImportRow { line: 0, ..row }))
+                    .collect();
+                let wanted: Vec<_> = items.iter().map(|item| Ok(wanted(item))).collect();
+                prop_assert_eq!(found, wanted, "{}", fs::read_to_string(&path).unwrap());
+            }
+        }
     }
 }

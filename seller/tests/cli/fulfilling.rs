@@ -68,7 +68,7 @@ async fn a_catalogue_is_imported_exported_and_imported_again() {
     let dirty = file(
         "dirty.csv",
         b"sku,name,category,price,quantity\nL-1,Lamp,home,\"12,5 GBP\",3\nL-2,La\xffmp,home,1 GBP,1\n\
-          L-3,Stool,home,5 GBP,1\nL-3,Stool,home,5 GBP,1\nL-4,Table,home,5 GBP,many\nL-5,,home,5 GBP,1\n",
+          L-3,Stool,home,5 GBP,1\nL-3,Stool,home,5 GBP,1\nL-4,T\xc3\xa0ble,home,5 GBP,many\nL-5,,home,5 GBP,1\n",
     );
     let ran = alice.run(&["import", &dirty]).await;
     assert_eq!(ran.code, 2, "{ran:?}");

@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "a test that panics has failed")]
 
 mod fulfilling;
+mod importing;
 mod listening;
 mod outages;
 mod piped;

@@ -144,7 +144,7 @@ pub(super) fn sell_as(sku: &str, units: i64) -> Action {
 pub(super) fn import(sku: &str, units: i64) -> Action {
     let sku = Some(Sku::parse(sku).unwrap());
     let listing = ItemListing { sku, ..listing("Thing", 100, units) };
-    Action::Import(action::Import(vec![ImportRow { line: 1, item: None, listing }]))
+    Action::Import(action::Import(vec![ImportRow::of(1, listing)]))
 }
 
 pub(super) fn buy(item: ItemId, units: i64) -> Action {

@@ -45,6 +45,10 @@ fn texts_are_bounded_and_plain() {
         assert!(ItemName::parse(wrong).is_err(), "{:?}", &wrong[..wrong.len().min(20)]);
     }
     assert!(Description::parse("two\nlines").is_ok());
+    for text in ["two\r\nlines\r\n", "two\rlines", "two\nlines"] {
+        assert_eq!(Description::parse(text).unwrap().as_str(), "two\nlines", "{text:?}");
+    }
+    assert!(ItemName::parse("two\r\nlines").unwrap_err().to_string().contains("line break"));
     assert!(Description::parse(&"ä".repeat(4_001)).is_err());
 }
 

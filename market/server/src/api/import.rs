@@ -41,6 +41,8 @@ pub(super) struct Import {
     validate_only: bool,
     batch: Vec<ImportRow>,
     done: v1::ImportItemsResponse,
+    /// The number of described errors that are in the order of the stream.
+    ordered: usize,
     /// The line up to which every row has been imported or rejected.
     line: i64,
 }
@@ -72,6 +74,7 @@ impl Import {
             validate_only: header.validate_only,
             batch: Vec::with_capacity(ImportRow::MAX_AT_ONCE),
             done: v1::ImportItemsResponse::default(),
+            ordered: 0,
             line: 0,
         };
         match import.take(&mut rows).await {
@@ -134,28 +137,35 @@ impl Import {
         parts.imports.admit(self.caller.party, rows.len(), &parts.search).await;
         let (last, skus) = (rows.last().map_or(0, |row| row.line), skus_by_line(&rows));
         let parsed = Parsed { validate_only: self.validate_only, ..self.api.parsed(action::Import(rows)) };
-        let Imported { created, updated, unchanged, not_found } =
+        let Imported { created, updated, unchanged, not_found, incomplete } =
             self.api.carry_out(&self.caller, parsed).await?;
         self.done.created_count += created;
         self.done.updated_count += updated;
         self.done.unchanged_count += unchanged;
+        let sku_in = |line: i64| skus.iter().find(|(of, _)| *of == line).map_or("", |(_, sku)| sku);
         for line in not_found {
-            let sku = skus.iter().find(|(of, _)| *of == line).map_or("", |(_, sku)| sku);
-            self.fail(line, sku, "item_id names no item of yours; check it, or leave it out".to_owned());
+            let problem = "item_id names no item of yours; check it, or leave it out";
+            self.fail(line, sku_in(line), problem.to_owned());
         }
+        for line in incomplete {
+            let problem =
+                "no item of yours has this sku, and a new one needs name, category, price and quantity";
+            self.fail(line, sku_in(line), problem.to_owned());
+        }
+        // Those above came in between the rows that could not be read.
+        self.done.errors[self.ordered..].sort_by_key(|error| error.line);
+        self.ordered = self.done.errors.len();
         // Only after the commit: an interrupted client resumes after this line.
         self.line = last;
         Ok(())
     }
 }
 
+/// Returns the SKUs of the rows that may be reported.
 fn skus_by_line(rows: &[ImportRow]) -> Vec<(i64, String)> {
-    let by_number = rows.iter().filter(|row| row.item.is_some());
-    by_number
-        .map(|row| {
-            (row.line, row.listing.sku.as_ref().map(|sku| sku.as_str().to_owned()).unwrap_or_default())
-        })
-        .collect()
+    let reported = rows.iter().filter(|row| row.item.is_some() || !row.is_complete());
+    let sku = |row: &ImportRow| row.sku.as_ref().map(|sku| sku.as_str().to_owned()).unwrap_or_default();
+    reported.map(|row| (row.line, sku(row))).collect()
 }
 
 /// Returns a stream of all items of a seller, which reads a page at a time as the client consumes it.

@@ -1,8 +1,8 @@
 //! Converts mutating requests to commands.
 
 use souk_domain::{
-    CancelReason, Category, DeadLetterId, Description, DisplayName, ImportRow, Invalid, ItemId, ItemListing,
-    ItemName, ItemPatch, OrderId, OrderLine, OrderQuantity, Quantity, RequestKey, Sku, Stars, StockChange,
+    CancelReason, Category, DeadLetterId, Description, DisplayName, ImportRow, ItemId, ItemListing, ItemName,
+    ItemPatch, OrderId, OrderLine, OrderQuantity, Quantity, RequestKey, Sku, Stars, StockChange,
     SuspensionReason, TestText, action,
 };
 use souk_proto::v1;
@@ -80,26 +80,21 @@ pub fn sell_item(mut request: v1::SellItemRequest) -> Result<Parsed<action::Sell
     let call = mutating!(request, "SellItem");
     let mut fields = Fields::new();
     let draft = request.item.unwrap_or_default();
-    let listing = item_listing(&mut fields, "item.", &draft, Quantity::parse_listing);
+    let listing = item_listing(&mut fields, &draft);
     call.finish(fields, listing.map(action::Sell))
 }
 
-/// Parses all properties of an item. `quantity` is the range of valid quantities.
-fn item_listing(
-    fields: &mut Fields,
-    at: &str,
-    draft: &v1::ItemDraft,
-    quantity: fn(i64) -> Result<Quantity, Invalid>,
-) -> Option<ItemListing> {
+/// Parses all properties of a new item.
+fn item_listing(fields: &mut Fields, draft: &v1::ItemDraft) -> Option<ItemListing> {
     let sku = match &draft.sku {
-        Some(sku) => fields.take(&format!("{at}sku"), Sku::parse(sku)).map(Some),
+        Some(sku) => fields.take("item.sku", Sku::parse(sku)).map(Some),
         None => Some(None),
     };
-    let name = fields.take(&format!("{at}name"), ItemName::parse(draft.name()));
-    let description = fields.take(&format!("{at}description"), Description::parse(draft.description()));
-    let category = fields.take(&format!("{at}category"), Category::parse(draft.category()));
-    let unit_price = fields.price(&format!("{at}unit_price"), draft.unit_price.as_ref());
-    let quantity = fields.take(&format!("{at}quantity"), quantity(draft.quantity()));
+    let name = fields.take("item.name", ItemName::parse(draft.name()));
+    let description = fields.take("item.description", Description::parse(draft.description()));
+    let category = fields.take("item.category", Category::parse(draft.category()));
+    let unit_price = fields.price("item.unit_price", draft.unit_price.as_ref());
+    let quantity = fields.take("item.quantity", Quantity::parse_listing(draft.quantity()));
     Some(ItemListing {
         sku: sku?,
         name: name?,
@@ -118,11 +113,21 @@ pub fn import_row(row: &v1::ImportRow) -> Result<ImportRow, String> {
     if row.item_id == 0 && draft.sku.is_none() {
         fields.wrong("sku", "is missing; give the item's own number, or an item_id");
     }
-    if draft.quantity.is_none() {
-        fields.wrong("quantity", "is missing; give the number of units, or 0");
-    }
-    let listing = item_listing(&mut fields, "", &draft, Quantity::parse);
-    fields.finish_as_text(listing.map(|listing| ImportRow { line: row.line, item, listing }))
+    // A property that is not set is not the same as an empty one.
+    let row = ImportRow {
+        line: row.line,
+        item,
+        sku: draft.sku.as_deref().and_then(|sku| fields.take("sku", Sku::parse(sku))),
+        name: draft.name.as_deref().and_then(|name| fields.take("name", ItemName::parse(name))),
+        description: draft
+            .description
+            .as_deref()
+            .and_then(|text| fields.take("description", Description::parse(text))),
+        category: draft.category.as_deref().and_then(|path| fields.take("category", Category::parse(path))),
+        unit_price: fields.optional_price("unit_price", draft.unit_price.as_ref()),
+        quantity: draft.quantity.and_then(|units| fields.take("quantity", Quantity::parse(units))),
+    };
+    fields.finish_as_text(Some(row))
 }
 
 /// Converts an UpdateItem request (AIP-134) to a command without its caller.

@@ -225,7 +225,7 @@ fn sell_as(number: u8, units: i64) -> Action {
 /// Brings the item with a SKU to a stock.
 fn import(number: u8, units: i64) -> Action {
     let listing = ItemListing { sku: Some(sku(number)), ..listing("Thing", units) };
-    Action::Import(action::Import(vec![ImportRow { line: 1, item: None, listing }]))
+    Action::Import(action::Import(vec![ImportRow::of(1, listing)]))
 }
 
 fn buy(item: ItemId, units: i64) -> Action {

@@ -19,6 +19,8 @@ on_every_store!(
     import_without_header_or_with_two_is_refused,
     rows_before_a_broken_stream_take_effect,
     importing_an_export_changes_nothing,
+    absent_description_stays_and_an_empty_one_clears,
+    absent_properties_stay_and_a_new_item_needs_them,
     sku_is_taken_once_and_never_changed,
     deleted_items_sku_is_free_again,
 );
@@ -165,6 +167,65 @@ async fn importing_an_export_changes_nothing(fixture: &Fixture) {
         }),
     });
     assert_eq!(counts(&import(&alice, rows.collect()).await), (0, 0, 3, 0));
+}
+
+async fn absent_description_stays_and_an_empty_one_clears(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
+    let described = |line, sku: &str, description: Option<&str>| {
+        let mut row = row(line, sku, 100, 1);
+        row.item.as_mut().unwrap().description = description.map(str::to_owned);
+        row
+    };
+    let rows = vec![described(1, "A", Some("bright\r\nand warm")), described(2, "B", None)];
+    assert_eq!(counts(&import(&alice, rows).await), (2, 0, 0, 0));
+    let descriptions =
+        async || items(&alice).await.into_iter().map(|item| item.description).collect::<Vec<_>>();
+    assert_eq!(descriptions().await, ["bright\nand warm", ""]);
+    // Neither a row for the item's SKU nor one for its number erases it, also after another row of the same batch.
+    let item_id = items(&alice).await[0].item_id;
+    let by_number = v1::ImportRow { item_id, ..described(3, "A", None) };
+    let mut dearer = described(2, "A", None);
+    dearer.item.as_mut().unwrap().unit_price = pounds(200);
+    let rows = vec![
+        described(1, "A", None),
+        dearer,
+        by_number,
+        described(4, "B", Some("dark")),
+        described(5, "B", None),
+    ];
+    assert_eq!(counts(&import(&alice, rows).await), (0, 3, 2, 0));
+    assert_eq!(descriptions().await, ["bright\nand warm", "dark"]);
+    assert_eq!(counts(&import(&alice, vec![described(1, "A", Some(""))]).await), (0, 1, 0, 0));
+    assert_eq!(descriptions().await, ["", "dark"]);
+}
+
+async fn absent_properties_stay_and_a_new_item_needs_them(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
+    import(&alice, vec![row(1, "A", 100, 5)]).await;
+    let before = items(&alice).await.remove(0);
+    let only = |line, sku: &str, item: v1::ItemDraft| {
+        let item = v1::ItemDraft { sku: Some(sku.to_owned()), ..item };
+        v1::ImportRow { line, item_id: 0, item: Some(item) }
+    };
+    let dearer = v1::ItemDraft { unit_price: pounds(200), ..Default::default() };
+    let answer = import(
+        &alice,
+        vec![
+            only(1, "A", v1::ItemDraft::default()),
+            only(2, "B", dearer.clone()),
+            row(3, "C", -1, 1),
+            only(4, "A", dearer),
+            only(5, "A", v1::ItemDraft { quantity: Some(0), ..Default::default() }),
+        ],
+    )
+    .await;
+    assert_eq!(counts(&answer), (0, 2, 1, 2));
+    let rejected: Vec<_> = answer.errors.iter().map(|error| (error.line, error.sku.as_str())).collect();
+    assert_eq!(rejected, [(2, "B"), (3, "C")]);
+    assert!(answer.errors[0].message.contains("name, category, price and quantity"), "{answer:?}");
+    let after = items(&alice).await.remove(0);
+    assert_eq!((after.unit_price.clone(), after.quantity), (pounds(200), 0));
+    assert_eq!((after.name, after.category), (before.name, before.category));
 }
 
 async fn sku_is_taken_once_and_never_changed(fixture: &Fixture) {

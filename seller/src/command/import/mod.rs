@@ -1,73 +1,79 @@
 //! `seller import`: streams the rows of a file to the market and reports the ones that are rejected.
 
+mod dialect;
+mod duplicates;
+mod fields;
+mod headings;
+mod json;
+mod lines;
+mod preview;
 mod progress;
-mod record;
+mod records;
+mod rows;
 mod send;
 mod source;
+#[cfg(test)]
+mod tests;
+mod values;
 
 use std::{
+    io,
     path::{Path, PathBuf},
+    thread,
     time::Instant,
 };
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 use souk_cli::{CliSession, Failure, Shown};
 use souk_proto::v1::RowError;
+use tokio::sync::oneshot;
 
-use record::{Columns, Duplicates};
+pub(crate) use dialect::Format;
+pub(crate) use values::is_scientific;
+
+use dialect::DialectFlags;
+use duplicates::Duplicates;
+use fields::Field;
+use headings::Columns;
 use send::Sender;
-use source::Source;
+use source::{Input, Source};
 
 /// List and change items by the thousand, from a CSV or NDJSON file
 ///
 /// Fields are sku, item_id, name, description, category, price, currency and quantity; a CSV file names
 /// them in its first line. Items are known by their sku: new ones are listed, others changed, and those that
-/// are that way already left alone, so that a file can be imported again at any time.
+/// are that way already left alone, so that a file can be imported again at any time. Without a description
+/// an item keeps its own; an empty one removes it.
 #[derive(Args)]
 #[command(after_help = "Examples:
+  seller import items.csv --preview
   seller import items.csv --dry-run
   seller import catalogue.csv --column sku=StockCode --column name=Description --column price=UnitPrice \\
       --default category=gifts --default quantity=100 --currency GBP --duplicates skip
+  seller import artikel.csv --locale de-DE --currency EUR
   seller export | seller --cert other.pem import -")]
 pub(crate) struct Import {
     /// The file, or - for standard input.
     file: PathBuf,
-    /// What the file is [default: by its name, otherwise csv].
-    #[arg(long)]
-    format: Option<Format>,
-    /// The heading of a field's column in a CSV file, where it is another than the field's name. May be
-    /// repeated.
-    #[arg(long, value_name = "FIELD=HEADING", value_parser = record::assignment)]
-    column: Vec<(record::Field, String)>,
+    #[command(flatten)]
+    dialect: DialectFlags,
+    /// The heading of a field's column, or the key of its value, where it is another than the field's name. May
+    /// be repeated.
+    #[arg(long, value_name = "FIELD=HEADING", value_parser = headings::assignment)]
+    column: Vec<(Field, String)>,
     /// A field's value where the file has none. May be repeated.
-    #[arg(long, value_name = "FIELD=VALUE", value_parser = record::assignment)]
-    default: Vec<(record::Field, String)>,
+    #[arg(long, value_name = "FIELD=VALUE", value_parser = headings::assignment)]
+    default: Vec<(Field, String)>,
     /// What to do if the input contains a SKU more than once.
     #[arg(long, default_value = "error")]
     duplicates: Duplicates,
+    /// Only show the first five rows as they will be listed. Needs no market.
+    #[arg(long, conflicts_with = "dry_run")]
+    preview: bool,
     /// Only check the rows and count what they would do; nothing is changed.
     #[arg(long)]
     dry_run: bool,
-}
-
-/// What a file of items is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// Comma-separated values (RFC 4180), with a heading.
-    Csv,
-    /// A JSON object on each line.
-    Ndjson,
-}
-
-impl Format {
-    pub(crate) fn of(given: Option<Self>, file: &std::path::Path) -> Self {
-        let by_name = match file.extension().and_then(|ending| ending.to_str()) {
-            Some("ndjson" | "jsonl") => Self::Ndjson,
-            _ => Self::Csv,
-        };
-        given.unwrap_or(by_name)
-    }
 }
 
 /// The number of rows by what the import did with them, and its speed.
@@ -81,6 +87,8 @@ struct Tally {
     failed_count: i64,
     seconds: f64,
     rows_per_second: f64,
+    /// How the file was read.
+    dialect: String,
 }
 
 impl Shown for Tally {
@@ -104,10 +112,20 @@ impl Shown for Tally {
 impl Import {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
         let columns = Columns::new(&self.column, &self.default, session.currency())?;
-        let format = Format::of(self.format, &self.file);
+        let input = Input { file: self.file, dialect: self.dialect, columns };
+        let mut source = opened(input.clone()).await?;
+        if self.preview {
+            return preview::show(source, session);
+        }
+        for warning in source.take_warnings() {
+            session.printer().say(&format!("warning: {warning}"));
+        }
         let began = Instant::now();
-        let sender = Sender::new(session, self.file, format, columns, self.duplicates, self.dry_run);
+        let dialect = source.dialect().describe();
+        let sender = Sender::new(session, input, source, self.duplicates, self.dry_run);
         let (mut tally, outcome) = sender.run().await;
+        session.printer().say(&format!("the file was read as {dialect}"));
+        tally.dialect = dialect;
         tally.seconds = began.elapsed().as_secs_f64();
         tally.rows_per_second = tally.rows as f64 / tally.seconds.max(f64::EPSILON);
         if self.dry_run {
@@ -125,15 +143,39 @@ impl Import {
     }
 }
 
+/// Opens a file on a thread of its own: standard input may keep it waiting, and Ctrl-C must end the program all the same.
+async fn opened(input: Input) -> Result<Source, Failure> {
+    let (done, opened) = oneshot::channel();
+    // If nobody waits for it any more, the program is ending.
+    thread::spawn(move || drop(done.send(input.open())));
+    opened.await.unwrap_or_else(|_| {
+        Err(Failure::io("read the file", io::Error::other("the reading thread has failed")))
+    })
+}
+
 /// Reads a file, and counts the rows that can be read and those that cannot.
 pub(crate) fn count_items(path: &Path) -> Result<(usize, usize), Failure> {
     let columns = Columns::new(&[], &[], Some("GBP"))?;
-    let mut source = Source::open(path, Format::of(None, path), columns)?;
+    let input = Input { file: path.to_owned(), dialect: DialectFlags::default(), columns };
+    let mut source = input.open()?;
     let (mut good, mut bad) = (0, 0);
-    while let Some(row) = source.next(path)? {
-        *(if row.is_ok() { &mut good } else { &mut bad }) += 1;
+    while let Some(row) = source.next()? {
+        *(if row.item.is_ok() { &mut good } else { &mut bad }) += 1;
     }
     Ok((good, bad))
+}
+
+/// Reads the items of a file.
+#[cfg(test)]
+pub(crate) fn items_of(file: &Path) -> Vec<Result<souk_proto::v1::ImportRow, String>> {
+    let input = Input {
+        file: file.to_owned(),
+        dialect: DialectFlags::default(),
+        columns: Columns::new(&[], &[], None).unwrap(),
+    };
+    let mut source = input.open().unwrap();
+    let rows = std::iter::from_fn(|| source.next().unwrap());
+    rows.map(|row| row.item.map_err(|refused| refused.problem)).collect()
 }
 
 /// Prints what is wrong with a row.

@@ -1,6 +1,9 @@
 //! Sends the rows of a file, and resumes after an interruption.
 
-use std::{path::PathBuf, thread};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+};
 
 use indicatif::ProgressBar;
 use souk_cli::{CliSession, Failure, Persistence};
@@ -16,9 +19,11 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::{
-    Format, Tally, print_error, progress,
-    record::{Columns, Duplicates, Known},
-    source::Source,
+    Tally,
+    duplicates::{Duplicates, Known},
+    print_error, progress,
+    rows::Row,
+    source::{Input, Source},
 };
 
 /// The capacity of the queue between the file and the connection, in rows.
@@ -35,9 +40,10 @@ pub(super) struct Sender<'a> {
 /// The parameters of the thread that reads the file.
 #[derive(Clone)]
 struct Plan {
-    file: PathBuf,
-    format: Format,
-    columns: Columns,
+    input: Input,
+    /// The file as it was opened to look at its heading. The first attempt takes it: what was read from standard input
+    /// can't be read again.
+    opened: Arc<Mutex<Option<Source>>>,
     duplicates: Duplicates,
     dry_run: bool,
     /// The last line that the market has already received.
@@ -53,18 +59,19 @@ struct ReadOut {
     failed: i64,
     /// The last line that was read.
     line: i64,
+    warnings: Vec<String>,
 }
 
 impl<'a> Sender<'a> {
     pub(super) fn new(
         session: &'a CliSession,
-        file: PathBuf,
-        format: Format,
-        columns: Columns,
+        input: Input,
+        source: Source,
         duplicates: Duplicates,
         dry_run: bool,
     ) -> Self {
-        let plan = Plan { file, format, columns, duplicates, dry_run, after: 0 };
+        let opened = Arc::new(Mutex::new(Some(source)));
+        let plan = Plan { input, opened, duplicates, dry_run, after: 0 };
         Self { session, plan, tally: Tally::default() }
     }
 
@@ -75,7 +82,7 @@ impl<'a> Sender<'a> {
 
     async fn send_all(&mut self) -> Result<(), Failure> {
         let connection = self.session.connection().await?.clone();
-        let bar = progress::bar(&self.plan.file);
+        let bar = progress::bar(&self.plan.input.file);
         let mut persistence = Persistence::default();
         let session = self.session;
         let _renewal = session.take_up_renewals(None).await?;
@@ -107,7 +114,7 @@ impl<'a> Sender<'a> {
             let got_further = line.is_some_and(|line| line > self.plan.after);
             self.plan.after = line.unwrap_or(self.plan.after);
             // What was read from standard input can't be read again.
-            if self.plan.file.as_os_str() == "-" {
+            if self.plan.input.file.as_os_str() == "-" {
                 bar.finish_and_clear();
                 return Err(failure.into());
             }
@@ -146,6 +153,9 @@ impl<'a> Sender<'a> {
         self.tally.unchanged_count += answer.unchanged_count;
         self.tally.skipped_count = read.skipped;
         self.tally.failed_count = answer.failed_count + read.failed;
+        for warning in &read.warnings {
+            self.session.printer().say(&format!("warning: {warning}"));
+        }
         let mut errors: Vec<_> = read.errors.iter().chain(&answer.errors).collect();
         errors.sort_by_key(|error| error.line);
         for error in &errors {
@@ -170,15 +180,19 @@ fn read_out(
     messages: &mpsc::Sender<ImportItemsRequest>,
     bar: &ProgressBar,
 ) -> Result<ReadOut, Failure> {
-    let mut source = Source::open(&plan.file, plan.format, plan.columns.clone())?;
+    let opened = plan.opened.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let mut source = match opened {
+        Some(source) => source,
+        None => plan.input.open()?,
+    };
     let mut known = Known::default();
     let mut out = ReadOut::default();
     let header = Message::Header(ImportHeader { validate_only: plan.dry_run });
     if messages.blocking_send(ImportItemsRequest { message: Some(header) }).is_err() {
         return Ok(out);
     }
-    while let Some(row) = source.next(&plan.file)? {
-        out.rows += 1;
+    while let Some(row) = source.next()? {
+        out.rows = row.number;
         if out.rows % 100 == 0 {
             bar.set_position(source.position());
             bar.set_message(out.rows.to_string());
@@ -193,20 +207,16 @@ fn read_out(
             break;
         }
     }
+    out.warnings = source.take_warnings();
     Ok(out)
 }
 
 impl ReadOut {
-    fn checked(
-        &mut self,
-        row: super::source::Row,
-        duplicates: Duplicates,
-        known: &mut Known,
-    ) -> Option<ImportRow> {
-        let row = match row {
-            Ok(row) => row,
-            Err((line, problem)) => {
-                self.fail(line, String::new(), problem);
+    fn checked(&mut self, row: Row, duplicates: Duplicates, known: &mut Known) -> Option<ImportRow> {
+        let row = match row.item {
+            Ok(item) => item,
+            Err(refused) => {
+                self.fail(row.line, refused.sku, refused.problem);
                 return None;
             }
         };

@@ -1,168 +1,220 @@
 //! Reads a file of items row by row, in bounded memory.
 
 use std::{
-    cell::Cell,
+    collections::HashSet,
     fs::File,
-    io::{self, BufRead as _, BufReader, Read},
-    path::Path,
-    rc::Rc,
+    io::{self, Cursor, Read},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
+use encoding_rs::UTF_8;
+use encoding_rs_io::{DecodeReaderBytes, DecodeReaderBytesBuilder};
 use souk_cli::Failure;
-use souk_proto::v1::ImportRow;
 
-use super::{Format, record::Columns};
+use super::{
+    dialect::{Dialect, DialectFlags, Format, SAMPLE_BYTES},
+    fields::Field,
+    headings::{Columns, Layout},
+    json::Object,
+    lines::Lines,
+    records::Records,
+    rows::{Reader, Refused, Row},
+};
 
-/// The maximum length of a row, in bytes. A longer one is usually caused by a missing quotation mark, and
-/// would use memory without bound.
-const MAX_ROW_BYTES: u64 = 256 * 1024;
+/// The maximum number of unknown keys that are reported.
+const MAX_UNKNOWN_KEYS: usize = 20;
+/// What `items --output ndjson` writes about an item beside the fields of an import. Nobody has misspelt it.
+const OF_LISTS: [&str; 7] =
+    ["create_time", "rating", "seller_id", "seller_name", "unit_price", "update_time", "version"];
 
-/// A row, or its line number with what is wrong with it.
-pub(super) type Row = Result<ImportRow, (i64, String)>;
+/// What to read, and how.
+#[derive(Clone, Debug)]
+pub(super) struct Input {
+    /// The file, or `-` for standard input.
+    pub(super) file: PathBuf,
+    pub(super) dialect: DialectFlags,
+    pub(super) columns: Columns,
+}
+
+/// The bytes of a file in UTF-8, or those of a file that is not valid UTF-8.
+type Decoded = DecodeReaderBytes<Box<dyn Read + Send>, Vec<u8>>;
 
 /// The rows of a file, read on demand.
 pub(super) struct Source {
+    file: PathBuf,
+    dialect: Dialect,
+    reader: Reader,
     rows: Rows,
-    columns: Columns,
-    read: Rc<Meter>,
+    number: i64,
+    position: Arc<AtomicU64>,
+    /// The keys that were reported as unknown.
+    unknown: HashSet<String>,
+    warnings: Vec<String>,
 }
 
 enum Rows {
-    Csv { reader: csv::Reader<Metered>, record: csv::ByteRecord },
-    Ndjson { reader: BufReader<Metered>, line: i64, text: Vec<u8> },
+    Csv { records: Box<Records<Decoded>>, layout: Layout },
+    Ndjson { lines: Box<Lines<Decoded>>, text: Vec<u8> },
 }
 
-/// The number of bytes read, in total and since the last row.
-#[derive(Default)]
-struct Meter {
-    all: Cell<u64>,
-    row: Cell<u64>,
+/// A reader that counts the bytes of the file.
+struct Metered<R> {
+    file: R,
+    position: Arc<AtomicU64>,
 }
 
-/// A reader that fails if a row exceeds [`MAX_ROW_BYTES`].
-struct Metered {
-    file: Box<dyn Read>,
-    meter: Rc<Meter>,
-}
-
-impl Read for Metered {
+impl<R: Read> Read for Metered<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.meter.row.get() > MAX_ROW_BYTES {
-            let problem = "a row is longer than 256 KiB; is a quotation mark or a line break missing?";
-            return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
-        }
         let count = self.file.read(buffer)?;
-        self.meter.all.set(self.meter.all.get() + count as u64);
-        self.meter.row.set(self.meter.row.get() + count as u64);
+        self.position.fetch_add(count as u64, Ordering::Relaxed);
         Ok(count)
     }
 }
 
-impl Source {
-    pub(super) fn open(path: &Path, format: Format, mut columns: Columns) -> Result<Self, Failure> {
-        let read = Rc::new(Meter::default());
-        let file: Box<dyn Read> = if path == Path::new("-") {
+impl Input {
+    /// Opens the file, detects its dialect, and finds the columns of a CSV file.
+    pub(super) fn open(&self) -> Result<Source, Failure> {
+        let failed = |error| failed(&self.file, error);
+        let file: Box<dyn Read + Send> = if self.file.as_os_str() == "-" {
             Box::new(io::stdin())
         } else {
-            Box::new(File::open(path).map_err(|error| failed(path, error))?)
+            Box::new(File::open(&self.file).map_err(failed)?)
         };
-        let file = Metered { file, meter: Rc::clone(&read) };
-        let rows = match format {
-            Format::Csv => {
-                let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(file);
-                let header = reader.byte_headers().map_err(|error| failed(path, error.into()))?;
-                columns.locate(header)?;
-                Rows::Csv { reader, record: csv::ByteRecord::new() }
+        let position = Arc::new(AtomicU64::new(0));
+        let mut file = Metered { file, position: Arc::clone(&position) };
+        let mut sample = Vec::new();
+        file.by_ref().take(SAMPLE_BYTES as u64).read_to_end(&mut sample).map_err(failed)?;
+        let is_heading = |cell: &str| self.columns.is_heading(cell);
+        let dialect = Dialect::detect(&self.file, &sample, &self.dialect, is_heading);
+        let text = decoded(Box::new(Cursor::new(sample).chain(file)), &dialect);
+        let mut source = Source {
+            file: self.file.clone(),
+            reader: Reader {
+                columns: self.columns.clone(),
+                numbers: dialect.numbers,
+                is_decoded: dialect.encoding != UTF_8,
+            },
+            rows: match dialect.format {
+                Format::Csv => self.csv(text, &dialect)?,
+                Format::Ndjson => Rows::Ndjson { lines: Box::new(Lines::new(text)), text: Vec::new() },
+            },
+            dialect,
+            number: 0,
+            position,
+            unknown: HashSet::new(),
+            warnings: Vec::new(),
+        };
+        source.warn();
+        Ok(source)
+    }
+
+    /// Reads the heading of a CSV file.
+    fn csv(&self, text: Decoded, dialect: &Dialect) -> Result<Rows, Failure> {
+        let failed = |error| failed(&self.file, error);
+        let mut records = Box::new(Records::new(text, dialect.delimiter));
+        if dialect.has_separator_line {
+            records.next().map_err(failed)?;
+        }
+        let layout = match records.next().map_err(failed)? {
+            Some(Ok(header)) => self.columns.locate(header)?,
+            Some(Err((line, fault))) => {
+                let problem = format!("line {line} should name the columns, but it {fault}");
+                return Err(Failure::usage(problem, "correct the line, and import the file again"));
             }
-            Format::Ndjson => Rows::Ndjson { reader: BufReader::new(file), line: 0, text: Vec::new() },
+            None => {
+                let hint = "name the columns in the first line, such as sku,name,category,price,quantity";
+                return Err(Failure::usage("the file is empty", hint));
+            }
         };
-        Ok(Self { rows, columns, read })
+        Ok(Rows::Csv { records, layout })
+    }
+}
+
+fn decoded(file: Box<dyn Read + Send>, dialect: &Dialect) -> Decoded {
+    // What should be UTF-8 is not replaced where it isn't, so that such a row is refused.
+    let encoding = Some(dialect.encoding).filter(|encoding| *encoding != UTF_8);
+    DecodeReaderBytesBuilder::new().encoding(encoding).bom_sniffing(false).strip_bom(true).build(file)
+}
+
+impl Source {
+    /// Returns what the file is written in.
+    pub(super) fn dialect(&self) -> &Dialect {
+        &self.dialect
     }
 
     /// Returns the number of bytes read so far.
     pub(super) fn position(&self) -> u64 {
-        self.read.all.get()
+        self.position.load(Ordering::Relaxed)
+    }
+
+    /// Takes the warnings about the file since the last call, such as headings that are not used.
+    pub(super) fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
     }
 
     /// Returns the next row; `None` at the end.
-    pub(super) fn next(&mut self, path: &Path) -> Result<Option<Row>, Failure> {
-        self.read.row.set(0);
-        let row = match &mut self.rows {
-            Rows::Csv { reader, record } => {
-                if !reader.read_byte_record(record).map_err(|error| failed(path, error.into()))? {
-                    return Ok(None);
-                }
-                let line = record.position().map_or(0, csv::Position::line);
-                let line = i64::try_from(line).unwrap_or(i64::MAX);
-                self.columns.read(line, record).map_err(|problem| (line, problem))
-            }
-            Rows::Ndjson { reader, line, text } => loop {
-                text.clear();
-                let count = reader.read_until(b'\n', text).map_err(|error| failed(path, error))?;
-                if count == 0 {
-                    return Ok(None);
-                }
-                *line += 1;
-                if !text.trim_ascii().is_empty() {
-                    break self
-                        .columns
-                        .read_json(*line, text.trim_ascii())
-                        .map_err(|problem| (*line, problem));
-                }
+    pub(super) fn next(&mut self) -> Result<Option<Row>, Failure> {
+        let failed = |error| failed(&self.file, error);
+        let (line, item) = match &mut self.rows {
+            Rows::Csv { records, layout } => match records.next().map_err(failed)? {
+                None => return Ok(None),
+                Some(Ok(record)) => (record.line(), self.reader.read(record, layout)),
+                Some(Err((line, fault))) => (line, Err(Refused::from(fault.to_string()))),
             },
+            Rows::Ndjson { lines, text } => {
+                let line = loop {
+                    text.clear();
+                    let Some(line) = lines.next(text).map_err(failed)? else { return Ok(None) };
+                    if !text.trim_ascii().is_empty() {
+                        break line;
+                    }
+                };
+                let object = self.reader.decoded(text).and_then(Object::parse);
+                if let Ok(object) = &object {
+                    report(object, &self.reader.columns, &mut self.unknown, &mut self.warnings);
+                }
+                (line, object.map_err(Refused::from).and_then(|object| self.reader.read_json(line, &object)))
+            }
         };
-        Ok(Some(row))
+        self.number += 1;
+        Ok(Some(Row { number: self.number, line, item }))
     }
-}
 
-fn failed(path: &Path, error: io::Error) -> Failure {
-    let name = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
-    Failure::io(format!("read {name}"), error)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-
-    fn rows(name: &str, text: &[u8]) -> Result<Vec<Row>, Failure> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(name);
-        fs::write(&path, text).unwrap();
-        let columns = Columns::new(&[], &[], Some("GBP"))?;
-        let mut source = Source::open(&path, Format::of(None, &path), columns)?;
-        let mut rows = Vec::new();
-        while let Some(row) = source.next(&path)? {
-            rows.push(row);
+    /// Warns about what the beginning of the file shows.
+    fn warn(&mut self) {
+        if self.dialect.is_guess {
+            let encoding = self.dialect.encoding.name();
+            self.warnings.push(format!(
+                "the file does not say its encoding, which is probably {encoding}; if --preview shows wrong letters, pass --encoding"
+            ));
         }
-        assert_eq!(source.position(), text.len() as u64);
-        Ok(rows)
+        if let Rows::Csv { layout, .. } = &self.rows {
+            let unused = layout.unused().map(|heading| {
+                let problem = self.reader.columns.unused(heading, |field| layout.has(field));
+                format!("the column {problem}")
+            });
+            self.warnings.extend(unused);
+        }
     }
+}
 
-    #[test]
-    fn lines_are_those_of_the_file_even_when_a_text_has_line_breaks() {
-        let text = b"sku,name,description,category,price,quantity\n1,Lamp,\"two\nlines\",home,1,1\n2,Chair,,home,x,1\n";
-        let rows = rows("items.csv", text).unwrap();
-        assert_eq!(rows[0].as_ref().unwrap().line, 2);
-        assert_eq!(rows[1].as_ref().unwrap_err().0, 4);
-        assert_eq!(rows.len(), 2);
+/// Warns about keys that no field is read from, once each.
+fn report(object: &Object, columns: &Columns, known: &mut HashSet<String>, warnings: &mut Vec<String>) {
+    let is_used = |key: &str| columns.is_heading(key) || OF_LISTS.contains(&key);
+    for key in object.keys().filter(|key| !is_used(key)) {
+        if known.len() < MAX_UNKNOWN_KEYS && known.insert(key.to_owned()) {
+            let is_found = |field: Field| object.get(columns.heading(field)).is_some();
+            warnings.push(format!("the key {}", columns.unused(key, is_found)));
+        }
     }
+}
 
-    #[test]
-    fn a_row_that_does_not_end_is_given_up() {
-        let mut text = b"sku,name,category,price,quantity\n1,\"Lamp,home,1,1\n".to_vec();
-        text.extend(vec![b'x'; 1_000_000]);
-        let failure = rows("items.csv", &text).unwrap_err();
-        assert!(failure.to_string().contains("quotation mark"), "{failure}");
-        let failure = rows("items.ndjson", &vec![b'x'; 1_000_000]).unwrap_err();
-        assert!(failure.to_string().contains("256 KiB"), "{failure}");
-    }
-
-    #[test]
-    fn blank_lines_of_json_are_passed_over_but_counted() {
-        let line = r#"{"sku":"1","name":"Lamp","category":"home","price":"1 GBP","quantity":1}"#;
-        let rows = rows("items.ndjson", format!("\n{line}\n\nnonsense\n").as_bytes()).unwrap();
-        assert_eq!((rows[0].as_ref().unwrap().line, rows[1].as_ref().unwrap_err().0), (2, 4));
-    }
+/// Returns an error of reading the file.
+fn failed(file: &Path, error: io::Error) -> Failure {
+    let name = if file.as_os_str() == "-" { "standard input".to_owned() } else { file.display().to_string() };
+    Failure::io(format!("read {name}"), error)
 }

@@ -11,7 +11,7 @@ fn test_event(of: u128, request: u128) -> Command {
 
 fn import(of: u128, request: u128) -> Command {
     let listing = lamp();
-    let row = |line| ImportRow { line, item: None, listing: listing.clone() };
+    let row = |line| ImportRow::of(line, listing.clone());
     let rows = (0..ImportRow::MAX_AT_ONCE as i64).map(row).collect();
     command(of, request, Action::Import(action::Import(rows)))
 }

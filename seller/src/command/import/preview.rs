@@ -1,0 +1,107 @@
+//! `seller import --preview`: shows the first rows of a file as they will be listed, without a market.
+
+use serde::Serialize;
+use souk_cli::{CliSession, Failure, Shown, format_money, plain, prose};
+use souk_proto::v1::{ImportRow, RowError};
+
+use super::{print_error, source::Source};
+
+/// The number of rows that are shown.
+const ROWS: usize = 5;
+/// The number of characters of a description in a table.
+const DESCRIPTION_CHARS: usize = 40;
+
+/// A row as it will be listed.
+#[derive(Debug, Serialize)]
+struct PreviewRow {
+    line: i64,
+    sku: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    item_id: Option<i64>,
+    name: String,
+    category: String,
+    price: String,
+    quantity: i64,
+    /// `None` if the file has none, so that an item keeps its own.
+    description: Option<String>,
+}
+
+impl From<ImportRow> for PreviewRow {
+    fn from(row: ImportRow) -> Self {
+        let item = row.item.unwrap_or_default();
+        Self {
+            line: row.line,
+            sku: plain(item.sku()),
+            item_id: Some(row.item_id).filter(|id| *id != 0),
+            name: plain(item.name()),
+            category: plain(item.category()),
+            price: format_money(item.unit_price.as_ref()),
+            quantity: item.quantity(),
+            description: item.description.as_deref().map(prose),
+        }
+    }
+}
+
+impl Shown for PreviewRow {
+    const HEADINGS: &'static [&'static str] =
+        &["LINE", "SKU", "NAME", "CATEGORY", "PRICE", "UNITS", "DESCRIPTION"];
+
+    fn cells(&self) -> Vec<String> {
+        let which = match self.item_id {
+            Some(id) if self.sku.is_empty() => format!("item {id}"),
+            _ => self.sku.clone(),
+        };
+        vec![
+            self.line.to_string(),
+            which,
+            self.name.clone(),
+            self.category.clone(),
+            self.price.clone(),
+            self.quantity.to_string(),
+            self.description.as_deref().map_or_else(|| "(stays)".to_owned(), in_one_line),
+        ]
+    }
+}
+
+fn in_one_line(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(DESCRIPTION_CHARS) {
+        Some((end, _)) => format!("{}…", line[..end].trim_end()),
+        None => line,
+    }
+}
+
+/// Shows the first rows. Fails if one of them would be refused.
+pub(super) fn show(mut source: Source, session: &CliSession) -> Result<(), Failure> {
+    let printer = session.printer();
+    let (mut rows, mut refused) = (Vec::new(), 0);
+    while rows.len() + refused < ROWS {
+        let Some(row) = source.next()? else { break };
+        match row.item {
+            Ok(item) => rows.push(PreviewRow::from(item)),
+            Err(problem) => {
+                refused += 1;
+                print_error(
+                    session,
+                    &RowError { line: row.line, sku: problem.sku, message: problem.problem },
+                );
+            }
+        }
+    }
+    for warning in source.take_warnings() {
+        printer.say(&format!("warning: {warning}"));
+    }
+    printer.list(&rows)?;
+    let count = rows.len() + refused;
+    printer.say(&format!(
+        "the first {count} rows, read as {}; nothing was imported",
+        source.dialect().describe()
+    ));
+    match refused {
+        0 => Ok(()),
+        _ => Err(Failure::usage(
+            format!("{refused} of the first {count} rows would be left out"),
+            "correct the lines above, or pass --delimiter, --encoding or --decimal if the file was read wrongly",
+        )),
+    }
+}
