@@ -106,8 +106,9 @@ reasons! {
     SkuTaken = "SKU_TAKEN", AlreadyExists, "update the item that has the sku, or choose another one";
     /// Another party has the display name, or one that looks like it.
     DisplayNameTaken = "DISPLAY_NAME_TAKEN", AlreadyExists, "choose another display name, for example with your town";
-    /// An import was interrupted; metadata `line` is the last line that was imported.
-    ImportInterrupted = "IMPORT_INTERRUPTED", Unavailable, "send the rows after that line again, or all of them: those that are in change nothing";
+    /// An import was interrupted; metadata `rows` counts the rows that are in or rejected, `line` is the last one's line,
+    /// and `created_count`, `updated_count`, `unchanged_count` and `failed_count` are what they did.
+    ImportInterrupted = "IMPORT_INTERRUPTED", Unavailable, "send the rows after these again, or all of them: those that are in change nothing";
     /// The seller has no till with this name.
     TillNotFound = "TILL_NOT_FOUND", NotFound, "check the name: ListTills lists your tills";
     /// The seller has the maximum number of tills.

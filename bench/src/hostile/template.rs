@@ -142,7 +142,7 @@ async fn deep_page(buyer: &Connection) -> anyhow::Result<String> {
 async fn import(seller: &Connection, items: usize, random: &mut StdRng) -> anyhow::Result<()> {
     let mut word =
         || (0..WORD_LETTERS).map(|_| char::from(random.random_range(b'a'..=b'z'))).collect::<String>();
-    let header = Message::Header(v1::ImportHeader { validate_only: false });
+    let header = Message::Header(v1::ImportHeader::default());
     let mut messages = vec![v1::ImportItemsRequest { message: Some(header) }];
     for number in 0..items {
         let name = format!("{} {} lamp", word(), word());

@@ -151,7 +151,7 @@ async fn set_up(seller: &Connection, buyer: &Connection, lines: i64) -> anyhow::
     seller.call(request).await?;
     let request = v1::RegisterBuyerRequest { display_name: "buyer".to_owned(), ..Default::default() };
     buyer.call(request).await?;
-    let header = Message::Header(v1::ImportHeader { validate_only: false });
+    let header = Message::Header(v1::ImportHeader::default());
     let rows = (1..=lines).map(|line| Message::Row(row(line, sku(line), 1)));
     let messages = [header].into_iter().chain(rows);
     let messages = messages.map(|message| v1::ImportItemsRequest { message: Some(message) });

@@ -58,6 +58,11 @@ impl Failure {
         Self::Undone { message: message.into(), hint: hint.map(str::to_owned), exit_code }
     }
 
+    /// Creates an error for a command that the present state does not allow, with a hint.
+    pub fn conflict(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Undone { message: message.into(), hint: Some(hint.into()), exit_code: exit::CONFLICT }
+    }
+
     /// Creates an I/O error while doing `action`, such as "read `ca.pem`".
     pub fn io(action: impl Into<String>, source: io::Error) -> Self {
         Self::Io { action: action.into(), source }

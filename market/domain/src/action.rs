@@ -109,9 +109,20 @@ impl Action {
     }
 
     /// Returns whether a repetition is recognised without the request id. An import sets absolute values, a
-    /// till that is open stays open, and a till numbers its lines. No outcome is stored for such requests.
+    /// till that is open stays open, and a till numbers its lines. Such a request is not audited again.
     pub fn knows_repetitions(&self) -> bool {
         matches!(self, Self::Import(_) | Self::OpenTill(_) | Self::Sync(_))
+    }
+
+    /// Returns whether the outcome is stored under the request id. `is_news` is whether the action had an effect.
+    ///
+    /// A repetition of an import finds nothing left to do, so that only the record knows what the first one did. Where
+    /// that had no effect, the repetition decides the same without a record.
+    pub(super) fn is_recorded(&self, is_news: bool) -> bool {
+        match self {
+            Self::Import(_) => is_news,
+            _ => !self.knows_repetitions(),
+        }
     }
 }
 

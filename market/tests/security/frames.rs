@@ -116,7 +116,7 @@ const REQUEST_STREAMS: usize = 16;
 
 fn header() -> v1::ImportItemsRequest {
     use v1::import_items_request::Message;
-    v1::ImportItemsRequest { message: Some(Message::Header(v1::ImportHeader { validate_only: false })) }
+    v1::ImportItemsRequest { message: Some(Message::Header(v1::ImportHeader::default())) }
 }
 
 fn row(line: i64) -> v1::ImportItemsRequest {

@@ -5,8 +5,10 @@
 mod fulfilling;
 mod importing;
 mod listening;
+mod other_shops;
 mod outages;
 mod piped;
+mod pruning;
 mod shop;
 mod syncing;
 

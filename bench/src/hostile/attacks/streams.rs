@@ -76,7 +76,7 @@ async fn subscriptions(attacker: Attacker) -> anyhow::Result<()> {
 }
 
 fn header() -> Vec<u8> {
-    let header = Message::Header(v1::ImportHeader { validate_only: false });
+    let header = Message::Header(v1::ImportHeader::default());
     message(&v1::ImportItemsRequest { message: Some(header) }.encode_to_vec())
 }
 

@@ -118,8 +118,8 @@ pub fn decide(
         for effect in decision.effects {
             apply(rows, effect);
         }
-        if !command.action.knows_repetitions() {
-            // The others need no record, and each message of a till's stream would store one.
+        // The others need no record, and each message of a till's stream would store one.
+        if command.action.is_recorded(is_news) {
             let recorded =
                 Recorded { fingerprint: command.request.fingerprint, outcome: decision.outcome.clone() };
             rows.requests.put(request, recorded);

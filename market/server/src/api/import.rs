@@ -17,7 +17,7 @@ use super::{
 use crate::{
     access::Caller,
     wire::{
-        self,
+        self, BatchKeys, ImportProgress,
         command::{self, Parsed},
     },
 };
@@ -39,12 +39,20 @@ pub(super) struct Import {
     api: Api,
     caller: Caller,
     validate_only: bool,
+    /// `None` if the client gave no id.
+    keys: Option<BatchKeys>,
     batch: Vec<ImportRow>,
     done: v1::ImportItemsResponse,
     /// The number of described errors that are in the order of the stream.
     ordered: usize,
-    /// The line up to which every row has been imported or rejected.
-    line: i64,
+    /// The number of rows received.
+    received: i64,
+    /// The number of the batch's last row.
+    last_of_batch: i64,
+    /// The number of the rows up to which all have been imported or rejected, and the line of the last one.
+    confirmed: (i64, i64),
+    /// The number of rows rejected since. If the import is interrupted, its client sends them again.
+    failed_since: i64,
 }
 
 impl Import {
@@ -72,18 +80,18 @@ impl Import {
             api,
             caller,
             validate_only: header.validate_only,
+            keys: BatchKeys::of(&header)?,
             batch: Vec::with_capacity(ImportRow::MAX_AT_ONCE),
             done: v1::ImportItemsResponse::default(),
             ordered: 0,
-            line: 0,
+            received: 0,
+            last_of_batch: 0,
+            confirmed: (0, 0),
+            failed_since: 0,
         };
         match import.take(&mut rows).await {
             Ok(()) => Ok(import.done),
-            Err(status) => {
-                let done = &import.done;
-                let changed = done.created_count + done.updated_count;
-                Err(wire::import_interrupted(&status, import.line, changed))
-            }
+            Err(status) => Err(import.interrupted(&status)),
         }
     }
 
@@ -91,30 +99,57 @@ impl Import {
         loop {
             let message = match within(IDLE, "row", rows.message()).await {
                 Ok(Some(message)) => message.message,
+                // The gRPC library passes a stream that its client has cancelled off as one that has ended.
+                Ok(None) if self.keys.is_some() => {
+                    return Err(out_of_place(
+                        "the stream of an import with a request_id must end with `end`",
+                    ));
+                }
                 Ok(None) => return self.carry_out().await,
                 Err(status) => {
-                    // The stream has broken. Rows that were received completely are imported.
-                    self.carry_out().await?;
+                    // The stream has broken. Rows that were received completely are imported. With an id, they wait
+                    // for its repetition: a part of a batch under the batch's key would be all that it ever does.
+                    if self.keys.is_none() {
+                        self.carry_out().await?;
+                    }
                     return Err(status);
                 }
             };
             match message {
                 Some(Message::Row(row)) => self.add(&row).await?,
+                Some(Message::End(_)) => return self.carry_out().await,
                 Some(Message::Header(_)) => return Err(out_of_place("the header may come but once")),
-                None => return Err(out_of_place("a message of the stream carries neither header nor row")),
+                None => {
+                    return Err(out_of_place("a message of the stream carries neither header, row nor end"));
+                }
             }
         }
     }
 
     async fn add(&mut self, row: &v1::ImportRow) -> Result<(), Status> {
+        self.received += 1;
         match command::import_row(row) {
-            Ok(row) => self.batch.push(row),
+            Ok(parsed) => {
+                if let Some(keys) = &mut self.keys {
+                    keys.add(row);
+                }
+                self.last_of_batch = self.received;
+                self.batch.push(parsed);
+            }
             Err(problem) => {
                 let sku = row.item.as_ref().and_then(|item| item.sku.as_deref()).unwrap_or_default();
                 self.fail(row.line, sku, problem);
+                self.failed_since += 1;
             }
         }
         if self.batch.len() == ImportRow::MAX_AT_ONCE { self.carry_out().await } else { Ok(()) }
+    }
+
+    /// Returns the status with the tally of the rows that need not be sent again.
+    fn interrupted(mut self, cause: &Status) -> Status {
+        self.done.failed_count -= self.failed_since;
+        let (rows, line) = self.confirmed;
+        wire::import_interrupted(cause, &ImportProgress { rows, line, done: &self.done })
     }
 
     fn fail(&mut self, line: i64, sku: &str, message: String) {
@@ -126,7 +161,8 @@ impl Import {
         }
     }
 
-    /// Submits the batch. An import is idempotent by SKU, so a batch needs no request id from the sender.
+    /// Submits the batch. An import is idempotent by SKU, so a batch needs no request id from the sender. With one, a
+    /// repetition also learns what the first call did.
     async fn carry_out(&mut self) -> Result<(), Status> {
         if self.batch.is_empty() {
             return Ok(());
@@ -136,7 +172,11 @@ impl Import {
         let parts = &self.api.parts;
         parts.imports.admit(self.caller.party, rows.len(), &parts.search).await;
         let (last, skus) = (rows.last().map_or(0, |row| row.line), skus_by_line(&rows));
-        let parsed = Parsed { validate_only: self.validate_only, ..self.api.parsed(action::Import(rows)) };
+        let mut parsed =
+            Parsed { validate_only: self.validate_only, ..self.api.parsed(action::Import(rows)) };
+        if let Some(keys) = &mut self.keys {
+            parsed.request = keys.end_batch();
+        }
         let Imported { created, updated, unchanged, not_found, incomplete } =
             self.api.carry_out(&self.caller, parsed).await?;
         self.done.created_count += created;
@@ -155,8 +195,9 @@ impl Import {
         // Those above came in between the rows that could not be read.
         self.done.errors[self.ordered..].sort_by_key(|error| error.line);
         self.ordered = self.done.errors.len();
-        // Only after the commit: an interrupted client resumes after this line.
-        self.line = last;
+        // Only after the commit: an interrupted client resumes after this row.
+        self.confirmed = (self.last_of_batch, last);
+        self.failed_since = 0;
         Ok(())
     }
 }

@@ -5,6 +5,7 @@
 
 mod account;
 pub mod command;
+mod import;
 mod mutation;
 mod page;
 mod parse;
@@ -17,6 +18,7 @@ mod talkers;
 mod till;
 
 pub use account::{certificate, clock_state, dead_letter, mailbox_record, mailbox_status};
+pub use import::{BatchKeys, ImportProgress, import_interrupted};
 pub use page::{MAX_PAGE_BYTES, Page, PageError, PageToken, within};
 pub use parse::Fields;
 pub use show::{
@@ -25,8 +27,8 @@ pub use show::{
 };
 pub use stats::stats;
 pub use status::{
-    import_interrupted, internal, invalid_fields, ledger_error, not_on_a_ride, refusal, search_error, status,
-    storage_full, store_error, suspended, try_again, with_message,
+    internal, invalid_fields, ledger_error, not_on_a_ride, refusal, search_error, status, storage_full,
+    store_error, suspended, try_again, with_message,
 };
 pub use talkers::{how_many_talkers, top_talkers};
 pub use till::{sync_acknowledgement, till};

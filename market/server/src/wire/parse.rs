@@ -184,6 +184,11 @@ pub(super) fn fingerprint(method: &str, request: &impl Message) -> Fingerprint {
     context.update(method.as_bytes());
     context.update(&[0]);
     context.update(&request.encode_to_vec());
+    shortened(context)
+}
+
+/// Returns the fingerprint of what was added to a SHA-256.
+pub(super) fn shortened(context: digest::Context) -> Fingerprint {
     let mut short = [0; 16];
     short.copy_from_slice(&context.finish().as_ref()[..16]);
     Fingerprint(short)

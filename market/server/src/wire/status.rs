@@ -9,7 +9,7 @@ use souk_domain::{ItemId, Money, Order, OrderId, OrderStatus, Refusal, Stars, Ti
 use souk_proto::{Reason, metadata, reason::DOMAIN};
 use souk_search::SearchError;
 use souk_store::StoreError;
-use tonic::{Code, Status};
+use tonic::Status;
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
 use crate::ledger::{LedgerError, OVERLOAD_RETRY_DELAY};
@@ -215,25 +215,6 @@ pub fn not_on_a_ride(order: &Order) -> Status {
         format!("order {id} is {now} and on no ride; there is nothing to watch"),
         [("order_id", id.to_string()), ("status", now.to_owned())],
     )
-}
-
-/// Adds to the status of an interrupted import which rows have been imported, and for retryable errors from where
-/// to continue.
-pub fn import_interrupted(cause: &Status, line: i64, changed: i64) -> Status {
-    let message = format!(
-        "{}; the rows up to line {line} are in, {changed} of them changed something",
-        cause.message()
-    );
-    let metadata = [("line", line.to_string())];
-    match Reason::of(cause) {
-        Some(Reason::Overloaded | Reason::Unavailable | Reason::StorageFull | Reason::OutcomeUnknown) => {
-            status(Reason::ImportInterrupted, message, metadata)
-        }
-        Some(reason) => status(reason, message, metadata),
-        // Nobody reads it: the client has gone.
-        None if cause.code() == Code::Cancelled => cause.clone(),
-        None => Status::new(cause.code(), message),
-    }
 }
 
 fn on_item(reason: Reason, item: ItemId, message: String) -> Status {

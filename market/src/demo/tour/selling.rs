@@ -130,7 +130,7 @@ async fn import(cast: &Cast) -> anyhow::Result<()> {
             .into_iter()
             .zip(1..)
             .map(|(draft, line)| Message::Row(v1::ImportRow { line, item_id: 0, item: Some(draft) }));
-        let header = Message::Header(v1::ImportHeader { validate_only: false });
+        let header = Message::Header(v1::ImportHeader::default());
         let messages = [header].into_iter().chain(rows);
         let messages: Vec<_> =
             messages.map(|message| v1::ImportItemsRequest { message: Some(message) }).collect();

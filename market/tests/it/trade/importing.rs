@@ -38,7 +38,7 @@ fn row(line: i64, sku: &str, amount_minor: i64, quantity: i64) -> v1::ImportRow 
 }
 
 fn header(validate_only: bool) -> Message {
-    Message::Header(v1::ImportHeader { validate_only })
+    Message::Header(v1::ImportHeader { validate_only, ..Default::default() })
 }
 
 async fn send(connection: &Connection, messages: Vec<Message>) -> Result<v1::ImportItemsResponse, Error> {

@@ -9,6 +9,7 @@ mod fulfilling;
 mod full_tills;
 mod identity;
 mod importing;
+mod importing_again;
 mod listing;
 mod rating;
 mod riding;

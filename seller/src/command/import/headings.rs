@@ -90,8 +90,7 @@ impl Columns {
 
     /// Finds the columns of a CSV file by its first record.
     pub(super) fn locate(&self, header: &Record) -> Result<Layout, Failure> {
-        let text = |place| String::from_utf8_lossy(header.cell(place).unwrap_or_default()).trim().to_owned();
-        let headings: Vec<String> = (0..header.filled()).map(text).collect();
+        let headings = texts(header);
         let mut places = HashMap::new();
         for field in Field::ALL {
             let wanted = normal(self.heading(field));
@@ -126,6 +125,12 @@ impl Columns {
     }
 }
 
+/// Returns the headings without the empty ones at the end.
+fn texts(header: &Record) -> Vec<String> {
+    let text = |place| String::from_utf8_lossy(header.cell(place).unwrap_or_default()).trim().to_owned();
+    (0..header.filled()).map(text).collect()
+}
+
 fn check_repeated(headings: &[String]) -> Result<(), Failure> {
     let mut seen = HashSet::new();
     let mut named = headings.iter().filter(|heading| !heading.is_empty());
@@ -155,6 +160,17 @@ pub(super) struct Layout {
 }
 
 impl Layout {
+    /// Returns the columns of another shop's file, which are not those of the fields.
+    pub(super) fn of_shop(header: &Record) -> Result<Self, Failure> {
+        let headings = texts(header);
+        check_repeated(&headings)?;
+        Ok(Self { places: HashMap::new(), headings })
+    }
+
+    pub(super) fn headings(&self) -> &[String] {
+        &self.headings
+    }
+
     /// Returns the cell of a field in a record; `None` if the record has no such cell.
     pub(super) fn cell<'a>(&self, record: &'a Record, field: Field) -> Option<&'a [u8]> {
         record.cell(*self.places.get(&field)?)
@@ -188,7 +204,7 @@ impl Layout {
     }
 
     /// Checks that every cell is below a heading. Empty cells at the end are no problem: spreadsheets add them.
-    fn check_shape(&self, record: &Record) -> Result<(), String> {
+    pub(super) fn check_shape(&self, record: &Record) -> Result<(), String> {
         let (cells, width) = (record.filled(), self.headings.len());
         if cells > width {
             return Err(format!(

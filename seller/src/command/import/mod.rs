@@ -3,15 +3,19 @@
 mod dialect;
 mod duplicates;
 mod fields;
+mod from;
 mod headings;
 mod json;
 mod lines;
+mod part;
 mod preview;
 mod progress;
+mod prune;
 mod records;
 mod rows;
 mod send;
 mod source;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -24,9 +28,7 @@ use std::{
 };
 
 use clap::Args;
-use serde::Serialize;
-use souk_cli::{CliSession, Failure, Shown};
-use souk_proto::v1::RowError;
+use souk_cli::{CliSession, Failure};
 use tokio::sync::oneshot;
 
 pub(crate) use dialect::Format;
@@ -35,8 +37,11 @@ pub(crate) use values::is_scientific;
 use dialect::DialectFlags;
 use duplicates::Duplicates;
 use fields::Field;
+use from::{Defaults, Export, Shop};
 use headings::Columns;
-use send::Sender;
+use part::Plan;
+use prune::Prune;
+use send::send_all;
 use source::{Input, Source};
 
 /// List and change items by the thousand, from a CSV or NDJSON file
@@ -52,12 +57,18 @@ use source::{Input, Source};
   seller import catalogue.csv --column sku=StockCode --column name=Description --column price=UnitPrice \\
       --default category=gifts --default quantity=100 --currency GBP --duplicates skip
   seller import artikel.csv --locale de-DE --currency EUR
+  seller import items.csv --sync --dry-run
+  seller import products_export.csv --from shopify --currency EUR
   seller export | seller --cert other.pem import -")]
 pub(crate) struct Import {
     /// The file, or - for standard input.
     file: PathBuf,
     #[command(flatten)]
     dialect: DialectFlags,
+    /// The shop that has exported the file, whose columns it has. Rows that are no items, such as pictures and drafts, are
+    /// skipped.
+    #[arg(long, value_name = "SHOP", conflicts_with = "column")]
+    from: Option<Shop>,
     /// The heading of a field's column, or the key of its value, where it is another than the field's name. May
     /// be repeated.
     #[arg(long, value_name = "FIELD=HEADING", value_parser = headings::assignment)]
@@ -74,46 +85,24 @@ pub(crate) struct Import {
     /// Only check the rows and count what they would do; nothing is changed.
     #[arg(long)]
     dry_run: bool,
-}
-
-/// The number of rows by what the import did with them, and its speed.
-#[derive(Debug, Default, Serialize)]
-struct Tally {
-    rows: i64,
-    created_count: i64,
-    updated_count: i64,
-    unchanged_count: i64,
-    skipped_count: i64,
-    failed_count: i64,
-    seconds: f64,
-    rows_per_second: f64,
-    /// How the file was read.
-    dialect: String,
-}
-
-impl Shown for Tally {
-    const HEADINGS: &'static [&'static str] =
-        &["ROWS", "LISTED", "CHANGED", "UNCHANGED", "SKIPPED", "FAILED", "SECONDS", "ROWS/S"];
-
-    fn cells(&self) -> Vec<String> {
-        let counts = [
-            self.rows,
-            self.created_count,
-            self.updated_count,
-            self.unchanged_count,
-            self.skipped_count,
-            self.failed_count,
-        ];
-        let times = [format!("{:.1}", self.seconds), format!("{:.0}", self.rows_per_second)];
-        counts.iter().map(i64::to_string).chain(times).collect()
-    }
+    #[command(flatten)]
+    prune: Prune,
 }
 
 impl Import {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
+        self.prune.check(&self.file, self.dry_run || self.preview)?;
         let columns = Columns::new(&self.column, &self.default, session.currency())?;
-        let input = Input { file: self.file, dialect: self.dialect, columns };
-        let mut source = opened(input.clone()).await?;
+        let export = self.from.map(|shop| Export {
+            shop,
+            defaults: Defaults {
+                category: columns.default_of(Field::Category).is_some(),
+                quantity: columns.default_of(Field::Quantity).is_some(),
+            },
+            now: session.clock().now(),
+        });
+        let file = self.file.clone();
+        let mut source = opened(Input { file: self.file, dialect: self.dialect, columns, export }).await?;
         if self.preview {
             return preview::show(source, session);
         }
@@ -122,12 +111,19 @@ impl Import {
         }
         let began = Instant::now();
         let dialect = source.dialect().describe();
-        let sender = Sender::new(session, input, source, self.duplicates, self.dry_run);
-        let (mut tally, outcome) = sender.run().await;
+        let plan = Plan { file, source, duplicates: self.duplicates };
+        let (mut tally, sent) = send_all(session, plan, self.dry_run).await;
+        for note in sent.iter().flat_map(|found| &found.notes) {
+            session.printer().say(note);
+        }
+        let outcome = match &sent {
+            Ok(found) if self.prune.is_on() => {
+                self.prune.run(session, &found.mentioned, &mut tally, self.dry_run).await
+            }
+            _ => sent.map(drop),
+        };
         session.printer().say(&format!("the file was read as {dialect}"));
-        tally.dialect = dialect;
-        tally.seconds = began.elapsed().as_secs_f64();
-        tally.rows_per_second = tally.rows as f64 / tally.seconds.max(f64::EPSILON);
+        tally.finish(session, dialect, began.elapsed());
         if self.dry_run {
             session.printer().say("this was only a check: nothing was changed");
         }
@@ -156,7 +152,7 @@ async fn opened(input: Input) -> Result<Source, Failure> {
 /// Reads a file, and counts the rows that can be read and those that cannot.
 pub(crate) fn count_items(path: &Path) -> Result<(usize, usize), Failure> {
     let columns = Columns::new(&[], &[], Some("GBP"))?;
-    let input = Input { file: path.to_owned(), dialect: DialectFlags::default(), columns };
+    let input = Input { file: path.to_owned(), dialect: DialectFlags::default(), columns, export: None };
     let mut source = input.open()?;
     let (mut good, mut bad) = (0, 0);
     while let Some(row) = source.next()? {
@@ -172,15 +168,9 @@ pub(crate) fn items_of(file: &Path) -> Vec<Result<souk_proto::v1::ImportRow, Str
         file: file.to_owned(),
         dialect: DialectFlags::default(),
         columns: Columns::new(&[], &[], None).unwrap(),
+        export: None,
     };
     let mut source = input.open().unwrap();
     let rows = std::iter::from_fn(|| source.next().unwrap());
     rows.map(|row| row.item.map_err(|refused| refused.problem)).collect()
-}
-
-/// Prints what is wrong with a row.
-fn print_error(session: &CliSession, error: &RowError) {
-    let RowError { line, sku, message } = error;
-    let sku = if sku.is_empty() { String::new() } else { format!(" ({})", souk_cli::plain(sku)) };
-    session.printer().say(&format!("line {line}{sku}: {}", souk_cli::plain(message)));
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 use souk_cli::{CliSession, Failure, Shown, format_money, plain, prose};
 use souk_proto::v1::{ImportRow, RowError};
 
-use super::{print_error, source::Source};
+use super::{source::Source, tally::print_error};
 
 /// The number of rows that are shown.
 const ROWS: usize = 5;

@@ -9,6 +9,7 @@ use souk_proto::v1::{ImportRow, ItemDraft};
 use super::{
     dialect::{Decimal, Numbers},
     fields::Field,
+    from::{Product, ShopRows},
     headings::{Columns, Layout},
     json::{Object, Value},
     records::Record,
@@ -18,8 +19,6 @@ use super::{
 /// A row of a file.
 #[derive(Debug)]
 pub(super) struct Row {
-    /// The number of the row, from 1. Blank rows don't count.
-    pub(super) number: i64,
     /// The line on which it begins, as an editor counts.
     pub(super) line: i64,
     /// The item, or why the row is refused.
@@ -90,6 +89,39 @@ impl Reader {
             }
             Some(Value::Number(number)) => Ok(Some(Text { text: Cow::Borrowed(number), is_number: true })),
             Some(Value::Other) => Err("is neither a text nor a number".to_owned()),
+        })
+    }
+
+    /// Converts a record of another shop's file; `None` for one that is no item.
+    pub(super) fn read_of_shop(
+        &self,
+        record: &Record,
+        layout: &Layout,
+        shop: &mut ShopRows,
+    ) -> Result<Option<ImportRow>, Refused> {
+        layout.check_shape(record)?;
+        let cells = (0..record.len()).map(|place| self.decoded(record.cell(place).unwrap_or_default()));
+        let product = shop.read(cells.collect::<Result<Vec<_>, _>>()?)?;
+        product.map(|product| self.product(record.line(), &product, false)).transpose()
+    }
+
+    /// Converts a line of another shop's NDJSON file; `None` for one that is no item.
+    pub(super) fn read_json_of_shop(
+        &self,
+        line: i64,
+        text: &[u8],
+        shop: &mut ShopRows,
+    ) -> Result<Option<ImportRow>, Refused> {
+        let product = shop.read_json(self.decoded(text)?)?;
+        product.map(|product| self.product(line, &product, true)).transpose()
+    }
+
+    fn product(&self, line: i64, product: &Product, is_json: bool) -> Result<ImportRow, Refused> {
+        self.row(line, |field| match product.get(field) {
+            Some(sku) if field == Field::Sku && values::is_scientific(sku) => {
+                Err(values::scientific_sku(sku))
+            }
+            text => Ok(text.map(|text| Text { text: Cow::Borrowed(text), is_number: is_json })),
         })
     }
 

@@ -1,242 +1,156 @@
-//! Sends the rows of a file, and resumes after an interruption.
+//! Sends the parts of a file, and sends a part again after an interruption.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    thread,
-};
+use std::{sync::Arc, thread};
 
 use indicatif::ProgressBar;
 use souk_cli::{CliSession, Failure, Persistence};
 use souk_client::{Connection, Error};
-use souk_proto::{
-    Reason,
-    v1::{
-        ImportHeader, ImportItemsRequest, ImportItemsResponse, ImportRow, RowError,
-        import_items_request::Message,
-    },
+use souk_proto::v1::{
+    ImportEnd, ImportHeader, ImportItemsRequest, ImportItemsResponse, ImportRow,
+    import_items_request::Message,
 };
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 
 use super::{
-    Tally,
-    duplicates::{Duplicates, Known},
-    print_error, progress,
-    rows::Row,
-    source::{Input, Source},
+    part::{Found, Part, Plan, read_parts},
+    progress,
+    tally::{Reported, Tally},
 };
 
-/// The capacity of the queue between the file and the connection, in rows.
-const QUEUE: usize = 256;
-/// The maximum number of invalid rows that are printed. All are counted.
-const MAX_PRINTED: i64 = 1_000;
+/// The number of parts that are read ahead.
+const PARTS_AHEAD: usize = 1;
 
-pub(super) struct Sender<'a> {
-    session: &'a CliSession,
+/// Sends all rows of a file. Returns the tally of what was done, also if the rest failed, and what was found in the file.
+pub(super) async fn send_all(
+    session: &CliSession,
     plan: Plan,
+    validate_only: bool,
+) -> (Tally, Result<Found, Failure>) {
+    let bar = progress::bar(&plan.file);
+    let mut sender = Sender {
+        session,
+        validate_only,
+        bar: bar.clone(),
+        persistence: Persistence::default(),
+        tally: Tally::default(),
+    };
+    let outcome = sender.send_file(plan).await;
+    bar.finish_and_clear();
+    (sender.tally, outcome)
+}
+
+struct Sender<'a> {
+    session: &'a CliSession,
+    validate_only: bool,
+    bar: ProgressBar,
+    persistence: Persistence,
     tally: Tally,
 }
 
-/// The parameters of the thread that reads the file.
-#[derive(Clone)]
-struct Plan {
-    input: Input,
-    /// The file as it was opened to look at its heading. The first attempt takes it: what was read from standard input
-    /// can't be read again.
-    opened: Arc<Mutex<Option<Source>>>,
-    duplicates: Duplicates,
-    dry_run: bool,
-    /// The last line that the market has already received.
-    after: i64,
-}
-
-/// The result of reading a file.
-#[derive(Default)]
-struct ReadOut {
-    rows: i64,
-    skipped: i64,
-    errors: Vec<RowError>,
-    failed: i64,
-    /// The last line that was read.
-    line: i64,
-    warnings: Vec<String>,
-}
-
-impl<'a> Sender<'a> {
-    pub(super) fn new(
-        session: &'a CliSession,
-        input: Input,
-        source: Source,
-        duplicates: Duplicates,
-        dry_run: bool,
-    ) -> Self {
-        let opened = Arc::new(Mutex::new(Some(source)));
-        let plan = Plan { input, opened, duplicates, dry_run, after: 0 };
-        Self { session, plan, tally: Tally::default() }
-    }
-
-    pub(super) async fn run(mut self) -> (Tally, Result<(), Failure>) {
-        let outcome = self.send_all().await;
-        (self.tally, outcome)
-    }
-
-    async fn send_all(&mut self) -> Result<(), Failure> {
+impl Sender<'_> {
+    async fn send_file(&mut self, plan: Plan) -> Result<Found, Failure> {
         let connection = self.session.connection().await?.clone();
-        let bar = progress::bar(&self.plan.input.file);
-        let mut persistence = Persistence::default();
-        let session = self.session;
-        let _renewal = session.take_up_renewals(None).await?;
-        let say = |news: &str| bar.suspend(|| session.printer().say(news));
-        loop {
-            // Rows are sent before the market answers anything, so that a stream alone does not tell whether the
-            // market is there.
-            persistence.reach(session, say).await.inspect_err(|_| bar.finish_and_clear())?;
-            let (answer, read) = self.attempt(&connection, &bar).await;
-            let failure = match (answer, read) {
-                (answer, Ok(read)) => match answer {
-                    Ok(answer) => {
-                        bar.finish_and_clear();
-                        self.count(&answer, &read);
-                        return Ok(());
-                    }
-                    Err(failure) => failure,
-                },
-                // The file can't be read further; the rows before have been imported.
-                (answer, Err(failure)) => {
-                    bar.finish_and_clear();
-                    if let Ok(answer) = answer {
-                        self.count(&answer, &ReadOut::default());
-                    }
-                    return Err(failure);
-                }
-            };
-            let line = kept_up_to(&failure);
-            let got_further = line.is_some_and(|line| line > self.plan.after);
-            self.plan.after = line.unwrap_or(self.plan.after);
-            // What was read from standard input can't be read again.
-            if self.plan.input.file.as_os_str() == "-" {
-                bar.finish_and_clear();
-                return Err(failure.into());
-            }
-            let waited = persistence.wait(session, failure, got_further, say);
-            waited.await.inspect_err(|_| bar.finish_and_clear())?;
+        let _renewal = self.session.take_up_renewals(None).await?;
+        // Rows are sent before the market answers anything, so that a stream alone does not tell whether the market is
+        // there.
+        self.reach().await?;
+        let (parts, mut incoming) = mpsc::channel(PARTS_AHEAD);
+        let reading = thread::spawn(move || read_parts(plan, &parts));
+        while let Some(part) = incoming.recv().await {
+            self.send_part(&connection, part?).await?;
+        }
+        let joined = tokio::task::spawn_blocking(move || reading.join()).await;
+        match joined {
+            Ok(Ok(found)) => Ok(found),
+            _ => Err(Failure::io(
+                "read the file",
+                std::io::Error::other("the thread that reads it has failed"),
+            )),
         }
     }
 
-    /// Runs one stream, from the first row that has not been imported yet.
+    /// Sends a part until the market has answered it, and counts it.
+    async fn send_part(&mut self, connection: &Connection, part: Part) -> Result<(), Failure> {
+        self.tally.read(&part.count);
+        for warning in &part.warnings {
+            self.bar.suspend(|| self.session.printer().say(&format!("warning: {warning}")));
+        }
+        let refused = i64::try_from(part.refused.len()).unwrap_or(i64::MAX);
+        let mut errors = part.refused;
+        let answer =
+            if part.rows.is_empty() { Ok(None) } else { self.send(connection, &part.rows).await.map(Some) };
+        if let Ok(Some(answer)) = &answer {
+            self.tally.answered(answer);
+            errors.extend_from_slice(&answer.errors);
+        }
+        let (tally, session) = (&mut self.tally, self.session);
+        self.bar.suspend(|| tally.refused(session, refused, errors));
+        self.bar.set_position(part.position);
+        self.bar.set_message(self.tally.rows.to_string());
+        answer.map(drop)
+    }
+
+    /// Sends rows, again and again under the same request id: the market counts them as it did the first time.
+    async fn send(
+        &mut self,
+        connection: &Connection,
+        rows: &Arc<Vec<ImportRow>>,
+    ) -> Result<ImportItemsResponse, Failure> {
+        let request_id = connection.request_id();
+        let mut furthest = Reported::default();
+        loop {
+            let failure = match self.attempt(connection, &request_id, rows).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            let reported = Reported::of(&failure);
+            let got_further = reported.rows > furthest.rows;
+            if got_further {
+                furthest = reported;
+            }
+            let (bar, session) = (&self.bar, self.session);
+            let say = |news: &str| bar.suspend(|| session.printer().say(news));
+            if let Err(failure) = self.persistence.wait(session, failure, got_further, say).await {
+                self.tally.interrupted(&furthest);
+                self.say_what_is_open(rows, &furthest);
+                return Err(failure);
+            }
+            self.reach().await?;
+        }
+    }
+
     async fn attempt(
         &self,
         connection: &Connection,
-        bar: &ProgressBar,
-    ) -> (Result<ImportItemsResponse, Error>, Result<ReadOut, Failure>) {
-        let (messages, stream) = mpsc::channel(QUEUE);
-        let (plan, bar) = (self.plan.clone(), bar.clone());
-        let reading = thread::spawn(move || read_out(&plan, &messages, &bar));
-        let answer = connection.seller().import_items(ReceiverStream::new(stream)).await;
-        let answer = match answer {
+        request_id: &str,
+        rows: &Arc<Vec<ImportRow>>,
+    ) -> Result<ImportItemsResponse, Error> {
+        let header = ImportHeader { validate_only: self.validate_only, request_id: request_id.to_owned() };
+        let rows = Arc::clone(rows);
+        let rows = (0..rows.len()).map(move |n| Message::Row(rows[n].clone()));
+        let end = Message::End(ImportEnd {});
+        let messages = std::iter::once(Message::Header(header)).chain(rows).chain([end]);
+        let messages = messages.map(|message| ImportItemsRequest { message: Some(message) });
+        match connection.seller().import_items(tokio_stream::iter(messages)).await {
             Ok(answer) => Ok(answer.into_inner()),
             Err(status) => Err(connection.explain(status).await),
-        };
-        // The thread ends when the stream is dropped, because its next message can't be sent.
-        let joined = tokio::task::spawn_blocking(move || reading.join()).await;
-        let read = match joined {
-            Ok(Ok(read)) => read,
-            _ => Err(Failure::io("read the file", std::io::Error::other("the reading thread has failed"))),
-        };
-        (answer, read)
-    }
-
-    fn count(&mut self, answer: &ImportItemsResponse, read: &ReadOut) {
-        self.tally.rows = read.rows;
-        self.tally.created_count += answer.created_count;
-        self.tally.updated_count += answer.updated_count;
-        self.tally.unchanged_count += answer.unchanged_count;
-        self.tally.skipped_count = read.skipped;
-        self.tally.failed_count = answer.failed_count + read.failed;
-        for warning in &read.warnings {
-            self.session.printer().say(&format!("warning: {warning}"));
-        }
-        let mut errors: Vec<_> = read.errors.iter().chain(&answer.errors).collect();
-        errors.sort_by_key(|error| error.line);
-        for error in &errors {
-            print_error(self.session, error);
-        }
-        let untold = self.tally.failed_count - i64::try_from(errors.len()).unwrap_or(0);
-        if untold > 0 {
-            self.session.printer().say(&format!("and {untold} more"));
         }
     }
-}
 
-/// Returns the line up to which the market has imported all rows, as reported in a failure.
-fn kept_up_to(failure: &Error) -> Option<i64> {
-    let refusal = failure.refusal().filter(|refusal| refusal.reason() == Some(Reason::ImportInterrupted))?;
-    refusal.metadata().get("line")?.parse().ok()
-}
-
-/// Reads the file and sends its rows to the stream, until either of them ends.
-fn read_out(
-    plan: &Plan,
-    messages: &mpsc::Sender<ImportItemsRequest>,
-    bar: &ProgressBar,
-) -> Result<ReadOut, Failure> {
-    let opened = plan.opened.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let mut source = match opened {
-        Some(source) => source,
-        None => plan.input.open()?,
-    };
-    let mut known = Known::default();
-    let mut out = ReadOut::default();
-    let header = Message::Header(ImportHeader { validate_only: plan.dry_run });
-    if messages.blocking_send(ImportItemsRequest { message: Some(header) }).is_err() {
-        return Ok(out);
-    }
-    while let Some(row) = source.next()? {
-        out.rows = row.number;
-        if out.rows % 100 == 0 {
-            bar.set_position(source.position());
-            bar.set_message(out.rows.to_string());
-        }
-        let Some(row) = out.checked(row, plan.duplicates, &mut known) else { continue };
-        if row.line <= plan.after {
-            continue;
-        }
-        out.line = row.line;
-        let message = ImportItemsRequest { message: Some(Message::Row(row)) };
-        if messages.blocking_send(message).is_err() {
-            break;
-        }
-    }
-    out.warnings = source.take_warnings();
-    Ok(out)
-}
-
-impl ReadOut {
-    fn checked(&mut self, row: Row, duplicates: Duplicates, known: &mut Known) -> Option<ImportRow> {
-        let row = match row.item {
-            Ok(item) => item,
-            Err(refused) => {
-                self.fail(row.line, refused.sku, refused.problem);
-                return None;
-            }
-        };
-        let Some(earlier) = known.before(&row) else { return Some(row) };
-        match duplicates {
-            Duplicates::Skip => self.skipped += 1,
-            Duplicates::Error => {
-                let sku = row.item.and_then(|item| item.sku).unwrap_or_default();
-                let problem =
-                    format!("this sku came in line {earlier} already; give each once, or --duplicates skip");
-                self.fail(row.line, sku, problem);
-            }
-        }
-        None
+    async fn reach(&mut self) -> Result<(), Failure> {
+        let (bar, session) = (&self.bar, self.session);
+        self.persistence.reach(session, |news: &str| bar.suspend(|| session.printer().say(news))).await
     }
 
-    fn fail(&mut self, line: i64, sku: String, message: String) {
-        self.failed += 1;
-        if self.failed <= MAX_PRINTED {
-            self.errors.push(RowError { line, sku, message });
-        }
+    /// Says which rows the tally does not include, because the market has not answered for them.
+    fn say_what_is_open(&self, rows: &[ImportRow], furthest: &Reported) {
+        let answered = usize::try_from(furthest.rows).unwrap_or(0);
+        let (Some(first), Some(last)) = (rows.get(answered), rows.last()) else { return };
+        self.bar.suspend(|| {
+            self.session.printer().say(&format!(
+                "it is not known what became of the rows from line {} to line {}, which are in no column of the tally",
+                first.line, last.line
+            ));
+        });
     }
 }

@@ -14,10 +14,12 @@ use std::{
 use encoding_rs::UTF_8;
 use encoding_rs_io::{DecodeReaderBytes, DecodeReaderBytesBuilder};
 use souk_cli::Failure;
+use souk_proto::v1::ImportRow;
 
 use super::{
     dialect::{Dialect, DialectFlags, Format, SAMPLE_BYTES},
     fields::Field,
+    from::{Export, ShopRows},
     headings::{Columns, Layout},
     json::Object,
     lines::Lines,
@@ -38,10 +40,15 @@ pub(super) struct Input {
     pub(super) file: PathBuf,
     pub(super) dialect: DialectFlags,
     pub(super) columns: Columns,
+    /// The shop that has written the file, if its columns are not those of [`Columns`].
+    pub(super) export: Option<Export>,
 }
 
 /// The bytes of a file in UTF-8, or those of a file that is not valid UTF-8.
 type Decoded = DecodeReaderBytes<Box<dyn Read + Send>, Vec<u8>>;
+
+/// The line of a record, and its item, unless it is none.
+type Record = (i64, Result<Option<ImportRow>, Refused>);
 
 /// The rows of a file, read on demand.
 pub(super) struct Source {
@@ -49,7 +56,8 @@ pub(super) struct Source {
     dialect: Dialect,
     reader: Reader,
     rows: Rows,
-    number: i64,
+    /// How to read the rows of another shop.
+    shop: Option<ShopRows>,
     position: Arc<AtomicU64>,
     /// The keys that were reported as unknown.
     unknown: HashSet<String>,
@@ -88,7 +96,11 @@ impl Input {
         let mut file = Metered { file, position: Arc::clone(&position) };
         let mut sample = Vec::new();
         file.by_ref().take(SAMPLE_BYTES as u64).read_to_end(&mut sample).map_err(failed)?;
-        let is_heading = |cell: &str| self.columns.is_heading(cell);
+        let mut shop = self.export.map(ShopRows::new);
+        let is_heading = |cell: &str| match &shop {
+            Some(shop) => shop.is_heading(cell),
+            None => self.columns.is_heading(cell),
+        };
         let dialect = Dialect::detect(&self.file, &sample, &self.dialect, is_heading);
         let text = decoded(Box::new(Cursor::new(sample).chain(file)), &dialect);
         let mut source = Source {
@@ -99,11 +111,11 @@ impl Input {
                 is_decoded: dialect.encoding != UTF_8,
             },
             rows: match dialect.format {
-                Format::Csv => self.csv(text, &dialect)?,
+                Format::Csv => self.csv(text, &dialect, shop.as_mut())?,
                 Format::Ndjson => Rows::Ndjson { lines: Box::new(Lines::new(text)), text: Vec::new() },
             },
+            shop,
             dialect,
-            number: 0,
             position,
             unknown: HashSet::new(),
             warnings: Vec::new(),
@@ -113,14 +125,21 @@ impl Input {
     }
 
     /// Reads the heading of a CSV file.
-    fn csv(&self, text: Decoded, dialect: &Dialect) -> Result<Rows, Failure> {
+    fn csv(&self, text: Decoded, dialect: &Dialect, shop: Option<&mut ShopRows>) -> Result<Rows, Failure> {
         let failed = |error| failed(&self.file, error);
         let mut records = Box::new(Records::new(text, dialect.delimiter));
         if dialect.has_separator_line {
             records.next().map_err(failed)?;
         }
         let layout = match records.next().map_err(failed)? {
-            Some(Ok(header)) => self.columns.locate(header)?,
+            Some(Ok(header)) => match shop {
+                Some(shop) => {
+                    let layout = Layout::of_shop(header)?;
+                    shop.locate(layout.headings())?;
+                    layout
+                }
+                None => self.columns.locate(header)?,
+            },
             Some(Err((line, fault))) => {
                 let problem = format!("line {line} should name the columns, but it {fault}");
                 return Err(Failure::usage(problem, "correct the line, and import the file again"));
@@ -156,14 +175,31 @@ impl Source {
         std::mem::take(&mut self.warnings)
     }
 
-    /// Returns the next row; `None` at the end.
+    /// Returns what another shop's file is read with.
+    pub(super) fn shop(&self) -> Option<&ShopRows> {
+        self.shop.as_ref()
+    }
+
+    /// Returns the next row; `None` at the end. Rows of another shop that are no items are left out.
     pub(super) fn next(&mut self) -> Result<Option<Row>, Failure> {
+        while let Some((line, item)) = self.next_record()? {
+            if let Some(item) = item.transpose() {
+                return Ok(Some(Row { line, item }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns the next record; `None` at the end.
+    fn next_record(&mut self) -> Result<Option<Record>, Failure> {
         let failed = |error| failed(&self.file, error);
-        let (line, item) = match &mut self.rows {
-            Rows::Csv { records, layout } => match records.next().map_err(failed)? {
-                None => return Ok(None),
-                Some(Ok(record)) => (record.line(), self.reader.read(record, layout)),
-                Some(Err((line, fault))) => (line, Err(Refused::from(fault.to_string()))),
+        let (reader, shop) = (&self.reader, self.shop.as_mut());
+        Ok(Some(match &mut self.rows {
+            Rows::Csv { records, layout } => match (records.next().map_err(failed)?, shop) {
+                (None, _) => return Ok(None),
+                (Some(Ok(record)), None) => (record.line(), reader.read(record, layout).map(Some)),
+                (Some(Ok(record)), Some(shop)) => (record.line(), reader.read_of_shop(record, layout, shop)),
+                (Some(Err((line, fault))), _) => (line, Err(Refused::from(fault.to_string()))),
             },
             Rows::Ndjson { lines, text } => {
                 let line = loop {
@@ -173,15 +209,17 @@ impl Source {
                         break line;
                     }
                 };
-                let object = self.reader.decoded(text).and_then(Object::parse);
-                if let Ok(object) = &object {
-                    report(object, &self.reader.columns, &mut self.unknown, &mut self.warnings);
+                if let Some(shop) = shop {
+                    return Ok(Some((line, reader.read_json_of_shop(line, text, shop))));
                 }
-                (line, object.map_err(Refused::from).and_then(|object| self.reader.read_json(line, &object)))
+                let object = reader.decoded(text).and_then(Object::parse);
+                if let Ok(object) = &object {
+                    report(object, &reader.columns, &mut self.unknown, &mut self.warnings);
+                }
+                let item = object.map_err(Refused::from).and_then(|object| reader.read_json(line, &object));
+                (line, item.map(Some))
             }
-        };
-        self.number += 1;
-        Ok(Some(Row { number: self.number, line, item }))
+        }))
     }
 
     /// Warns about what the beginning of the file shows.
@@ -192,7 +230,8 @@ impl Source {
                 "the file does not say its encoding, which is probably {encoding}; if --preview shows wrong letters, pass --encoding"
             ));
         }
-        if let Rows::Csv { layout, .. } = &self.rows {
+        // Of another shop's columns, most are not used.
+        if let (Rows::Csv { layout, .. }, None) = (&self.rows, &self.shop) {
             let unused = layout.unused().map(|heading| {
                 let problem = self.reader.columns.unused(heading, |field| layout.has(field));
                 format!("the column {problem}")

@@ -1,0 +1,156 @@
+//! Imports that are sent again under their `request_id`, because the client does not know what the first call did.
+
+use souk_client::{Connection, Error};
+use souk_proto::{
+    Reason,
+    v1::{self, import_items_request::Message},
+};
+use tokio::sync::mpsc;
+use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
+use uuid::Uuid;
+
+use crate::fixture::{Fixture, Party, eventually, on_every_store, pounds, reason};
+
+on_every_store!(
+    import_sent_again_returns_what_the_first_call_did,
+    broken_import_sent_again_counts_every_row_once,
+    import_sent_again_with_other_rows_is_refused,
+    interrupted_import_reports_the_tally_of_the_rows_that_are_in,
+    request_id_of_an_import_must_be_a_uuid,
+    import_with_an_id_must_state_its_end,
+);
+
+/// Two batches and a part of one.
+const ROWS: i64 = 450;
+
+fn row(line: i64, amount_minor: i64) -> v1::ImportRow {
+    let item = v1::ItemDraft {
+        sku: Some(format!("S-{line}")),
+        name: Some(format!("Thing {line}")),
+        category: Some("things".to_owned()),
+        unit_price: pounds(amount_minor),
+        quantity: Some(1),
+        ..Default::default()
+    };
+    v1::ImportRow { line, item_id: 0, item: Some(item) }
+}
+
+/// The rows of an import: new ones, one that names an item which does not exist, and one that is wrong.
+fn rows() -> Vec<v1::ImportRow> {
+    let mut rows: Vec<_> = (1..=ROWS).map(|line| row(line, 100)).collect();
+    rows[9].item_id = 999_999;
+    rows[209] = row(210, -1);
+    rows
+}
+
+fn messages(request_id: &str, rows: Vec<v1::ImportRow>) -> Vec<v1::ImportItemsRequest> {
+    let header = v1::ImportHeader { request_id: request_id.to_owned(), ..Default::default() };
+    let rows = rows.into_iter().map(Message::Row);
+    let messages = [Message::Header(header)].into_iter().chain(rows).chain([Message::End(v1::ImportEnd {})]);
+    messages.map(|message| v1::ImportItemsRequest { message: Some(message) }).collect()
+}
+
+async fn send(
+    connection: &Connection,
+    request_id: &str,
+    rows: Vec<v1::ImportRow>,
+) -> Result<v1::ImportItemsResponse, Error> {
+    let messages = tokio_stream::iter(messages(request_id, rows));
+    match connection.seller().import_items(messages).await {
+        Ok(answer) => Ok(answer.into_inner()),
+        Err(status) => Err(connection.explain(status).await),
+    }
+}
+
+fn counts(answer: &v1::ImportItemsResponse) -> (i64, i64, i64, i64) {
+    (answer.created_count, answer.updated_count, answer.unchanged_count, answer.failed_count)
+}
+
+async fn item_count(seller: &Party) -> usize {
+    let stream = seller.connection.seller().export_items(v1::ExportItemsRequest {}).await.unwrap();
+    stream.into_inner().map(|message| message.unwrap()).collect::<Vec<_>>().await.len()
+}
+
+fn id(number: u128) -> String {
+    Uuid::from_u128(number).to_string()
+}
+
+async fn import_sent_again_returns_what_the_first_call_did(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
+    let (first_id, other_id) = (id(1), id(2));
+    let first = send(&alice.connection, &first_id, rows()).await.unwrap();
+    assert_eq!(counts(&first), (ROWS - 2, 0, 0, 2));
+    assert_eq!(send(&alice.connection, &first_id, rows()).await.unwrap(), first);
+    // Another import finds nothing left to do.
+    assert_eq!(counts(&send(&alice.connection, &other_id, rows()).await.unwrap()), (0, 0, ROWS - 2, 2));
+    assert_eq!(counts(&send(&alice.connection, "", rows()).await.unwrap()), (0, 0, ROWS - 2, 2));
+    assert_eq!(item_count(&alice).await as i64, ROWS - 2);
+}
+
+async fn broken_import_sent_again_counts_every_row_once(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
+    let (id, all) = (id(1), rows());
+    let (sender, stream) = mpsc::channel(1_000);
+    // In the middle of the third batch.
+    let mut part = messages(&id, all[..440].to_vec());
+    part.pop();
+    for message in part {
+        sender.try_send(message).unwrap();
+    }
+    let connection = alice.connection.clone();
+    let call =
+        tokio::spawn(async move { connection.seller().import_items(ReceiverStream::new(stream)).await });
+    eventually("the first batches are in", || async { item_count(&alice).await >= 399 }).await;
+    // The client disappears, and comes back without an answer.
+    call.abort();
+    let answer = send(&alice.connection, &id, all).await.unwrap();
+    drop(sender);
+    assert_eq!(counts(&answer), (ROWS - 2, 0, 0, 2));
+    let lines: Vec<_> = answer.errors.iter().map(|error| error.line).collect();
+    assert_eq!(lines, [10, 210]);
+}
+
+async fn import_sent_again_with_other_rows_is_refused(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
+    let id = id(1);
+    send(&alice.connection, &id, rows()).await.unwrap();
+    let mut others = rows();
+    others[300] = row(301, 200);
+    assert_eq!(reason(send(&alice.connection, &id, others).await), Reason::RequestIdReused);
+    // Ids are the caller's own.
+    let carol = fixture.seller("carol").await;
+    assert_eq!(counts(&send(&carol.connection, &id, rows()).await.unwrap()), (ROWS - 2, 0, 0, 2));
+}
+
+async fn interrupted_import_reports_the_tally_of_the_rows_that_are_in(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
+    let mut messages = messages(&id(1), rows());
+    messages.pop();
+    // The second header ends the import, after a row of the third batch that is rejected.
+    messages.push(v1::ImportItemsRequest { message: Some(Message::Row(row(ROWS + 1, -1))) });
+    messages.push(messages[0].clone());
+    let status = alice.connection.seller().import_items(tokio_stream::iter(messages)).await.unwrap_err();
+    let failure = alice.connection.explain(status).await;
+    let metadata = failure.refusal().unwrap().metadata().clone();
+    let value = |key: &str| metadata[key].parse::<i64>().unwrap();
+    // 401 rows, because the rejected one of the first 400 is in no batch.
+    assert_eq!((value("rows"), value("line")), (401, 401), "{metadata:?}");
+    let keys = ["created_count", "updated_count", "unchanged_count", "failed_count"];
+    assert_eq!(keys.map(value), [399, 0, 0, 2], "{metadata:?}");
+    assert_eq!(item_count(&alice).await, 399);
+}
+
+async fn request_id_of_an_import_must_be_a_uuid(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
+    assert_eq!(reason(send(&alice.connection, "seven", rows()).await), Reason::InvalidField);
+    assert_eq!(item_count(&alice).await, 0);
+}
+
+async fn import_with_an_id_must_state_its_end(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
+    let mut messages = messages(&id(1), vec![row(1, 100)]);
+    messages.pop();
+    let status = alice.connection.seller().import_items(tokio_stream::iter(messages)).await.unwrap_err();
+    assert!(status.message().contains("`end`"), "{status:?}");
+    assert_eq!(item_count(&alice).await, 0);
+}
