@@ -115,8 +115,11 @@ in the market's log. So you can tell a slow network from a slow market.
 
 **Tills and warehouses.** `seller sync` connects other programs; see [tills.md](tills.md).
 
-**Shell.** Without a command on a terminal, `seller` and `buyer` start an interactive shell: numbered menu, completion, and
-notifications above the line that you type. If standard input is not a terminal, `shell` reads commands from it, one per line.
+**Shell.** Without a command on a terminal, `seller` and `buyer` start an interactive shell: a numbered menu that asks for one thing at a
+time, completion of flags, ids, categories and statuses, a history, and notifications above the line that you type. Ctrl-C ends the
+running command, not the shell. An open quotation mark continues on the next line. Pipes, redirections and `!` are left to your system's
+shell. `help COMMAND` explains a command on less than a screen. If standard input is not a terminal, `shell` reads commands from it, one
+per line.
 `completions SHELL` prints a completion script, `man` a manual page.
 INTRODUCTION
 

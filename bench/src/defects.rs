@@ -43,6 +43,8 @@ enum Suite {
     Trade,
     /// Tests of files of items.
     Imports,
+    /// Tests of the shell, its menu and the demo's screen, and of help texts and error messages.
+    Terminal,
 }
 
 impl Suite {
@@ -57,6 +59,7 @@ impl Suite {
             Self::Delivery => "delivery",
             Self::Trade => "trade",
             Self::Imports => "imports",
+            Self::Terminal => "terminal",
         }
     }
 
@@ -80,13 +83,14 @@ impl Suite {
             Self::Speed => &["-p", "souk-store", "-p", "souk-certs", "-p", "market", "--lib", "--test", "it"],
             Self::Failover => &["-p", "souk-client", "--lib", "--test", "it"],
             Self::Imports => &["-p", "seller", "--lib", "--test", "cli"],
+            Self::Terminal => &["-p", "souk-cli", "-p", "seller", "--lib", "--test", "shell"],
         }
     }
 
     /// Returns the test filters: parts of the names of the tests to run. Empty means all.
     fn cases(self) -> &'static [&'static str] {
         match self {
-            Self::Security | Self::Durability | Self::Delivery | Self::Trade => &[],
+            Self::Security | Self::Durability | Self::Delivery | Self::Trade | Self::Terminal => &[],
             Self::Imports => &["import", "export"],
             Self::Sync => &["till", "syncing"],
             Self::Failover => &["several", "balance"],
@@ -107,7 +111,8 @@ impl Suite {
             | Self::Durability
             | Self::Delivery
             | Self::Trade
-            | Self::Imports => &[],
+            | Self::Imports
+            | Self::Terminal => &[],
         }
     }
 }

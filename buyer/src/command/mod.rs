@@ -3,6 +3,8 @@
 mod buy;
 mod cancel;
 mod categories;
+mod choices;
+mod menu;
 mod orders;
 mod place;
 mod rate;
@@ -14,7 +16,7 @@ mod watch;
 mod wish;
 
 use clap::Subcommand;
-use souk_cli::{CliSession, Entry, Failure, Field, Program};
+use souk_cli::{Choice, CliSession, Entry, Failure, Program, Source};
 
 /// Implements [`Program`] for `buyer`.
 pub(crate) struct Buyer;
@@ -54,39 +56,7 @@ impl Program for Buyer {
 
 Values come from flags, then SOUK_* variables, then the settings file, then the defaults.
 Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 identity, 5 conflict or out of stock, 6 unavailable, 130 Ctrl-C.";
-    const MENU: &'static [Entry] = &[
-        Entry {
-            label: "Register",
-            command: &["register"],
-            fields: &[Field::argument("name to show to sellers")],
-        },
-        Entry {
-            label: "Search items",
-            command: &["search"],
-            fields: &[
-                Field::argument("words").or_nothing(),
-                Field::flag("category", "--category").or_nothing(),
-            ],
-        },
-        Entry {
-            label: "Buy an item",
-            command: &["buy"],
-            fields: &[Field::argument("item id"), Field::flag("units", "--quantity")],
-        },
-        Entry {
-            label: "Add to my wishlist",
-            command: &["wish", "add"],
-            fields: &[Field::argument("item id")],
-        },
-        Entry {
-            label: "Rate an item",
-            command: &["rate"],
-            fields: &[Field::argument("item id"), Field::argument("stars, 1 to 5")],
-        },
-        Entry { label: "Show my orders", command: &["orders"], fields: &[] },
-        Entry { label: "Show my wishlist", command: &["wish", "list"], fields: &[] },
-        Entry { label: "Cancel an order", command: &["cancel"], fields: &[Field::argument("order id")] },
-    ];
+    const MENU: &'static [Entry] = menu::MENU;
 
     async fn carry_out(command: Command, session: &CliSession) -> Result<(), Failure> {
         match command {
@@ -104,5 +74,13 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 identity, 5 conflict or out o
             Command::Wish(wish) => wish.run(session).await,
             Command::Rate(rate) => rate.run(session).await,
         }
+    }
+
+    fn source(command: &[&str], argument: &str) -> Option<Source> {
+        choices::source(command, argument)
+    }
+
+    async fn choices(source: Source, typed: &str, session: &CliSession) -> Result<Vec<Choice>, Failure> {
+        choices::choices(source, typed, session).await
     }
 }

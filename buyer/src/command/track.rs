@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use clap::Args;
-use souk_cli::{CliSession, Failure, Interrupt, Output, Persistence, view::RidePositionView};
+use souk_cli::{CliSession, Failure, Output, Persistence, view::RidePositionView};
 use souk_client::Error;
 use souk_proto::v1::{WatchRideRequest, watch_ride_response::Message};
 
@@ -26,7 +26,7 @@ enum End {
 
 impl Track {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
-        let mut interrupted = Interrupt::watch()?;
+        let mut interrupted = session.interrupt()?;
         let _renewal = session.take_up_renewals(None).await?;
         tokio::select! {
             watched = self.watch(session) => watched,

@@ -3,7 +3,7 @@
 
 use clap::Args;
 use serde::Serialize;
-use souk_cli::{CliSession, Failure, Interrupt, Persistence, Shown, format_money, plain, view::ItemView};
+use souk_cli::{CliSession, Failure, Persistence, Shown, format_money, plain, view::ItemView};
 use souk_client::{Error, error::required};
 use souk_proto::v1::{
     self, SearchChange, SearchChangeKind, WatchSearchRequest, watch_search_response::Message,
@@ -72,7 +72,7 @@ impl Watch {
             seller_id: search.seller_id,
             in_stock: search.in_stock,
         };
-        let mut interrupted = Interrupt::watch()?;
+        let mut interrupted = session.interrupt()?;
         let _renewal = session.take_up_renewals(None).await?;
         tokio::select! {
             watched = watch(session, request) => watched,

@@ -2,7 +2,11 @@
 
 use clap::{ArgMatches, Args as _, CommandFactory, Parser, Subcommand, parser::ValueSource};
 
-use super::{CliSession, CommonFlags, Failure, menu::Entry};
+use super::{
+    CliSession, CommonFlags, Failure,
+    choices::{Choice, Source},
+    menu::Entry,
+};
 
 /// A command-line program: what `buyer` and `seller` do not share. It is never instantiated.
 pub trait Program: Sized + Send + Sync + 'static {
@@ -19,6 +23,17 @@ pub trait Program: Sized + Send + Sync + 'static {
 
     /// Runs one of the program's own commands.
     fn carry_out(command: Self::Command, session: &CliSession) -> impl Future<Output = Result<(), Failure>>;
+
+    /// Returns what an argument stands for, by the words of its command and its name; `None` if the market has no values
+    /// for it. The shell completes them.
+    fn source(command: &[&str], argument: &str) -> Option<Source>;
+
+    /// Fetches values to choose from, those that match what was typed.
+    fn choices(
+        source: Source,
+        typed: &str,
+        session: &CliSession,
+    ) -> impl Future<Output = Result<Vec<Choice>, Failure>>;
 }
 
 /// Commands that both programs have.
@@ -85,22 +100,4 @@ pub(super) fn typed_flags(matches: &ArgMatches) -> Vec<String> {
     let flags = common.get_arguments().map(|flag| flag.get_id().as_str());
     let typed = flags.filter(|&flag| matches.value_source(flag) == Some(ValueSource::CommandLine));
     typed.map(|flag| flag.replace('_', "-")).collect()
-}
-
-/// Returns the words that the shell completes.
-pub(super) fn vocabulary<P: Program>() -> Vec<String> {
-    fn collect(command: &clap::Command, words: &mut Vec<String>) {
-        for argument in command.get_arguments() {
-            words.extend(argument.get_long().map(|long| format!("--{long}")));
-        }
-        for command in command.get_subcommands() {
-            words.push(command.get_name().to_owned());
-            collect(command, words);
-        }
-    }
-    let mut words = vec!["help".to_owned(), "menu".to_owned(), "quit".to_owned()];
-    collect(&grammar::<P>(), &mut words);
-    words.sort();
-    words.dedup();
-    words
 }

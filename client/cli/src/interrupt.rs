@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM, for commands that run until interrupted.
+//! Ctrl-C and SIGTERM, for commands that run until interrupted, and for the shell, whose commands they end.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -10,8 +10,19 @@ pub struct Interrupt {
     terminate: Signal,
 }
 
+/// A signal that ends something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Caught {
+    /// Ctrl-C (SIGINT).
+    CtrlC,
+    /// SIGTERM.
+    Terminate,
+}
+
 impl Interrupt {
-    /// Starts recording signals.
+    /// Starts recording signals. A command that the shell may run takes [`CliSession::interrupt`] instead.
+    ///
+    /// [`CliSession::interrupt`]: crate::CliSession::interrupt
     ///
     /// # Errors
     /// Signals can't be watched.
@@ -22,9 +33,19 @@ impl Interrupt {
 
     /// Waits for a signal. Returns at once if one has already arrived.
     pub async fn came(&mut self) {
+        self.caught().await;
+    }
+
+    /// Waits for a signal, and returns which one came.
+    pub(super) async fn caught(&mut self) -> Caught {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => Caught::CtrlC,
+            _ = self.terminate.recv() => Caught::Terminate,
         }
+    }
+
+    /// Waits for SIGTERM, whatever comes of Ctrl-C.
+    pub(super) async fn terminated(&mut self) {
+        self.terminate.recv().await;
     }
 }

@@ -4,6 +4,7 @@
 //! code then runs as a subcommand, as a line in the interactive shell, and as a line of a script.
 
 mod builtin;
+pub mod choices;
 mod consumer;
 pub mod doctor;
 mod examine;
@@ -15,7 +16,8 @@ mod flags;
 mod grammar;
 mod interrupt;
 pub mod listen;
-mod menu;
+pub mod menu;
+mod moment;
 mod money;
 mod outage;
 mod output;
@@ -28,6 +30,7 @@ mod shell;
 mod spreadsheet;
 pub mod view;
 
+pub use choices::{Choice, Source};
 pub use examine::examine;
 pub use failure::{Failure, hint};
 pub use filter::{OrderFilter, TimeFilter, wire as wire_time};
@@ -35,7 +38,7 @@ pub use flags::{CommonFlags, Resolved};
 pub use grammar::{Program, Shared};
 pub use interrupt::Interrupt;
 pub use listen::listen;
-pub use menu::{Entry, Field};
+pub use menu::Entry;
 pub use money::{format_money, parse_money};
 pub use outage::{Outage, Persistence};
 pub use output::{Output, Printer, Shown, ended};

@@ -1,11 +1,16 @@
 //! Receives events as they happen: through a callback server with `--listen`, otherwise through a stream.
 
+use jiff::tz::TimeZone;
+use souk_certs::clock::Clock;
 use souk_client::{Follower, Inbox, Missed, Notice, Renewal, follow::follow_as, inbox::InboxHandle};
+use souk_proto::v1::Event;
+use time::OffsetDateTime;
 use tokio::sync::mpsc;
 
 use super::{
     CliSession, Outage,
     interrupt::Interrupt,
+    moment,
     view::{EventView, sentence},
 };
 use crate::Failure;
@@ -84,7 +89,7 @@ pub async fn listen(session: &CliSession) -> Result<(), Failure> {
     let mut interrupted = Interrupt::watch()?;
     let (listening, mut notices) = Listening::open(session).await?;
     session.printer().say(&format!("{}; Ctrl-C ends", listening.describe()));
-    let mut feed = Feed::default();
+    let mut feed = Feed::new(session.clock());
     let outcome = loop {
         let notice = tokio::select! {
             notice = notices.recv() => notice,
@@ -110,7 +115,7 @@ fn show(session: &CliSession, feed: &mut Feed, notice: Notice) -> Result<(), Fai
         Notice::Event(delivery) => {
             // Show first, then take: after a crash in between, the event is shown again instead of lost.
             let event = delivery.event();
-            session.printer().event(&EventView::from(event), &sentence(event))?;
+            session.printer().event(&EventView::from(event), &feed.sentence(event))?;
             delivery.take();
             Ok(())
         }
@@ -124,16 +129,23 @@ fn show(session: &CliSession, feed: &mut Feed, notice: Notice) -> Result<(), Fai
 }
 
 /// What the user has been told about the source of events.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Feed {
+    clock: Clock,
+    zone: TimeZone,
     outage: Outage,
     is_guest: bool,
 }
 
 impl Feed {
+    /// Creates the feed of a source that has just been opened. Times are those of the system's time zone.
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { clock, zone: TimeZone::system(), outage: Outage::default(), is_guest: false }
+    }
+
     /// Returns what to say about the state of the source, one sentence a line. Repeated failures are said once.
     fn lines(&mut self, notice: &Notice) -> Vec<String> {
-        match notice {
+        let news = match notice {
             Notice::Interrupted { failure, .. } => self.outage.begin(failure).into_iter().collect(),
             Notice::Event(_) | Notice::CaughtUp { .. } => self.recovered(),
             Notice::Opened { kept, missed } => {
@@ -150,20 +162,47 @@ impl Feed {
                 lines
             }
             Notice::Ended(_) => Vec::new(),
-        }
+        };
+        let now = self.short(self.clock.now());
+        news.into_iter().map(|line| format!("{now} {line}")).collect()
     }
 
     fn recovered(&mut self) -> Vec<String> {
         self.outage.end().map(str::to_owned).into_iter().collect()
     }
 
-    /// Returns a notice as lines to print above the one being typed.
-    pub(super) fn lines_above(&mut self, notice: &Notice) -> Vec<String> {
-        let mut lines: Vec<_> = self.lines(notice).into_iter().map(|line| format!("! {line}")).collect();
-        match notice {
-            Notice::Event(delivery) => lines.push(format!("* {}", sentence(delivery.event()))),
-            Notice::Ended(failure) => lines.push(format!("! no more events: {failure}")),
-            Notice::CaughtUp { .. } | Notice::Interrupted { .. } | Notice::Opened { .. } => {}
+    /// Returns an event as a sentence, with its time.
+    fn sentence(&self, event: &Event) -> String {
+        let time = event.occur_time.as_ref();
+        match time.and_then(|time| OffsetDateTime::from_unix_timestamp(time.seconds).ok()) {
+            Some(time) => format!("{} {}", self.short(time), sentence(event)),
+            None => sentence(event),
+        }
+    }
+
+    fn short(&self, time: OffsetDateTime) -> String {
+        moment::short(time, self.clock.now(), &self.zone)
+    }
+
+    /// Returns notices that came together as lines to print above the one being typed. An outage that is over again
+    /// is left out.
+    pub(super) fn lines_above(&mut self, notices: &[Notice]) -> Vec<String> {
+        let works = |notice: &Notice| {
+            matches!(notice, Notice::Opened { .. } | Notice::CaughtUp { .. } | Notice::Event(_))
+        };
+        let last_sign = notices.iter().rposition(works);
+        let mut lines = Vec::new();
+        for (index, notice) in notices.iter().enumerate() {
+            let is_over = last_sign.is_some_and(|last| index < last);
+            if is_over && matches!(notice, Notice::Interrupted { .. }) {
+                continue;
+            }
+            lines.extend(self.lines(notice).into_iter().map(|line| format!("! {line}")));
+            match notice {
+                Notice::Event(delivery) => lines.push(format!("* {}", self.sentence(delivery.event()))),
+                Notice::Ended(failure) => lines.push(format!("! no more events: {failure}")),
+                Notice::CaughtUp { .. } | Notice::Interrupted { .. } | Notice::Opened { .. } => {}
+            }
         }
         lines
     }
@@ -185,23 +224,46 @@ mod tests {
     use std::time::Duration;
 
     use souk_client::Error;
+    use time::macros::datetime;
 
     use super::*;
 
-    #[test]
-    fn feed_says_each_change_of_state_once() {
-        let interrupted = || Notice::Interrupted {
+    fn feed() -> Feed {
+        let clock = Clock::new(|| datetime!(2026-11-25 14:03 UTC));
+        Feed { clock, zone: TimeZone::UTC, outage: Outage::default(), is_guest: false }
+    }
+
+    fn interrupted() -> Notice {
+        Notice::Interrupted {
             failure: Error::io("reach the market", std::io::Error::other("refused")),
             retry_in: Duration::ZERO,
-        };
-        let opened = |kept, orders| Notice::Opened { kept, missed: Missed { orders, updates: 0 } };
-        let mut feed = Feed::default();
+        }
+    }
+
+    fn opened(kept: bool, orders: i64) -> Notice {
+        Notice::Opened { kept, missed: Missed { orders, updates: 0 } }
+    }
+
+    #[test]
+    fn feed_says_each_change_of_state_once() {
+        let mut feed = feed();
         assert!(feed.lines(&opened(true, 0)).is_empty());
-        assert_eq!(feed.lines(&interrupted()).len(), 1);
+        let lines = feed.lines(&interrupted());
+        assert!(lines.len() == 1 && lines[0].starts_with("14:03 disconnected"), "{lines:?}");
         assert!(feed.lines(&interrupted()).is_empty());
-        assert_eq!(feed.lines(&opened(true, 0)), ["reconnected"]);
+        assert_eq!(feed.lines(&opened(true, 0)), ["14:03 reconnected"]);
         assert!(feed.lines(&opened(false, 0))[0].contains("--consumer"));
         assert!(feed.lines(&opened(false, 0)).is_empty());
-        assert!(feed.lines(&opened(true, 2))[0].starts_with("2 events were dropped"));
+        assert!(feed.lines(&opened(true, 2))[0].starts_with("14:03 2 events were dropped"));
+    }
+
+    #[test]
+    fn outage_during_a_command_is_left_out_when_it_is_over() {
+        let mut feed = feed();
+        let over = [interrupted(), interrupted(), opened(true, 0)];
+        assert!(feed.lines_above(&over).is_empty());
+        let still_on = [interrupted(), opened(true, 0), interrupted()];
+        assert_eq!(feed.lines_above(&still_on).len(), 1);
+        assert_eq!(feed.lines_above(&[opened(true, 0)]), ["! 14:03 reconnected"]);
     }
 }

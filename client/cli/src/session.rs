@@ -13,7 +13,7 @@ use souk_client::{ClientConfig, Connection, Renewal, Seen, inbox::InboxHandle, r
 use souk_proto::Unary;
 use tokio::sync::OnceCell;
 
-use super::{Output, Printer, files, flags::Resolved};
+use super::{Output, Printer, files, flags::Resolved, interrupt::Interrupt};
 use crate::doctor::EXPIRY_WARNING;
 use crate::{Failure, hint};
 
@@ -25,13 +25,22 @@ pub struct CliSession {
     connection: Arc<OnceCell<Connection>>,
     /// Whether some part of the program takes up renewed certificates.
     is_renewing: Arc<AtomicBool>,
+    /// Whether the command ends by itself at Ctrl-C.
+    ends_itself: Arc<AtomicBool>,
 }
 
 impl CliSession {
     /// Creates the session of one run of a program.
     pub fn new(program: &'static str, resolved: Resolved) -> Self {
         let printer = Printer::new(resolved.output, resolved.color);
-        Self { program, resolved, printer, connection: Arc::default(), is_renewing: Arc::default() }
+        Self {
+            program,
+            resolved,
+            printer,
+            connection: Arc::default(),
+            is_renewing: Arc::default(),
+            ends_itself: Arc::default(),
+        }
     }
 
     /// Returns a session with the same connection, for a command with another output format or currency.
@@ -95,6 +104,22 @@ impl CliSession {
         let printer = self.printer;
         let users = CredentialUsers { connection, inbox };
         Ok(Some(Renewal::start(self.config()?, users, move |text| printer.say(&text))?))
+    }
+
+    /// Starts recording Ctrl-C and SIGTERM, for a command that ends by itself when one comes, such as one that first
+    /// has to complete something. The shell drops other commands at once.
+    ///
+    /// # Errors
+    /// Signals can't be watched.
+    pub fn interrupt(&self) -> Result<Interrupt, Failure> {
+        let interrupt = Interrupt::watch()?;
+        self.ends_itself.store(true, Ordering::SeqCst);
+        Ok(interrupt)
+    }
+
+    /// Returns whether the command that runs with this session ends by itself at Ctrl-C.
+    pub(super) fn ends_itself(&self) -> bool {
+        self.ends_itself.load(Ordering::SeqCst)
     }
 
     /// Returns the connection, which is opened on first use.

@@ -14,6 +14,7 @@ use tokio::{
 use crate::terminal::{PATIENCE, Terminal};
 
 const ROWS: NonZero<u16> = NonZero::new(40).expect("not 0");
+/// The width without another one.
 const COLUMNS: NonZero<u16> = NonZero::new(120).expect("not 0");
 /// The number of lines that remain readable after they have scrolled off the screen.
 const SCROLLBACK: usize = 2_000;
@@ -27,15 +28,21 @@ pub struct Screen {
     keyboard: OwnedWritePty,
     output: OwnedReadPty,
     parser: vt100::Parser,
+    columns: NonZero<u16>,
     /// The end of the output read so far, which may contain the start of a request.
     tail: Vec<u8>,
 }
 
 impl Screen {
-    /// Starts the program on a new pseudo-terminal.
+    /// Starts the program on a new pseudo-terminal, which is wide.
     pub fn start(terminal: &Terminal, arguments: &[&str]) -> Self {
+        Self::start_as_wide_as(COLUMNS, terminal, arguments)
+    }
+
+    /// Starts the program on a new pseudo-terminal with so many columns.
+    pub fn start_as_wide_as(columns: NonZero<u16>, terminal: &Terminal, arguments: &[&str]) -> Self {
         let (pty, terminal_side) = pty_process::open().expect("a pseudo-terminal");
-        pty.resize(Size::new(ROWS.get(), COLUMNS.get())).expect("a size");
+        pty.resize(Size::new(ROWS.get(), columns.get())).expect("a size");
         let command = pty_process::Command::new(terminal.program)
             .args(arguments)
             .env_clear()
@@ -45,8 +52,13 @@ impl Screen {
             .kill_on_drop(true);
         let child = command.spawn(terminal_side).expect("the program");
         let (output, keyboard) = pty.into_split();
-        let parser = vt100::Parser::new(ROWS, COLUMNS, SCROLLBACK);
-        Self { child, keyboard, output, parser, tail: Vec::new() }
+        let parser = vt100::Parser::new(ROWS, columns, SCROLLBACK);
+        Self { child, keyboard, output, parser, columns, tail: Vec::new() }
+    }
+
+    /// Returns the process id of the program.
+    pub fn process(&self) -> u32 {
+        self.child.id().expect("it runs")
     }
 
     /// Sends keys to the program's terminal, as UTF-8 and control characters.
@@ -104,7 +116,7 @@ impl Screen {
         while above > 0 {
             screen.set_scrollback(above);
             let rows: Vec<_> =
-                screen.rows(0, COLUMNS.get()).take(above.min(usize::from(ROWS.get()))).collect();
+                screen.rows(0, self.columns.get()).take(above.min(usize::from(ROWS.get()))).collect();
             pages.push(rows.join("\n"));
             above = above.saturating_sub(usize::from(ROWS.get()));
         }

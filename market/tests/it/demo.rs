@@ -1,11 +1,14 @@
-//! `market demo` with a reader that goes away, such as `head`.
+//! `market demo`: its screen, how to join it, and a reader that goes away, such as `head`.
 
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _},
+    num::NonZero,
     os::unix::fs::PermissionsExt as _,
     process::{Command, Output, Stdio},
 };
+
+use souk_testkit::{screen::Screen, terminal::Terminal};
 
 use crate::fixture::eventually;
 
@@ -71,4 +74,35 @@ async fn demo_ends_and_removes_everything_when_nobody_reads_its_output() {
     demo.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert!(demo.wait().unwrap().success() && !said.contains("panicked"), "{said}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn demo_has_a_screen_that_stays_readable_and_q_ends_it() {
+    for columns in [60, 80].map(|columns| NonZero::new(columns).unwrap()) {
+        let mut terminal = Terminal::bare(env!("CARGO_BIN_EXE_market"));
+        let folder = terminal.home.path().display().to_string();
+        terminal.set("XDG_RUNTIME_DIR", folder.clone());
+        terminal.set("TMPDIR", folder.clone());
+        // As if it were installed.
+        let own = std::path::Path::new(env!("CARGO_BIN_EXE_market")).parent().unwrap();
+        terminal.set("PATH", own.display().to_string());
+        let mut screen = Screen::start_as_wide_as(columns, &terminal, &["demo"]);
+        let is_whole = |text: &str| {
+            let header: Vec<_> = text.lines().take(8).collect();
+            header.iter().any(|line| line.contains("eval \"$(market demo --env buyer)\""))
+                && header.iter().any(|line| line.trim() == "buyer search lantern")
+                && text.lines().last().is_some_and(|line| line.starts_with("q ends the demo"))
+        };
+        screen.until(|text| is_whole(text) && text.contains("Bob buys both")).await;
+        screen.press("p").await;
+        screen.until(|text| text.lines().last().is_some_and(|line| line.starts_with("paused"))).await;
+        screen.press("p").await;
+        // More than fits below the header has happened, and the header is still there.
+        let text = screen.until(|text| is_whole(text) && text.contains("restocks, and lowers")).await;
+        assert!(text.lines().count() <= 40, "nothing has scrolled off: {text}");
+        screen.press("q").await;
+        screen.until(|text| text.contains("everything is removed")).await;
+        assert_eq!(screen.end().await, 0);
+        assert!(!fs::read_dir(&folder).unwrap().any(|entry| entry.unwrap().file_name() == "souk-demo"));
+    }
 }

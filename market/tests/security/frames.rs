@@ -351,5 +351,7 @@ async fn open_streams_do_not_hold_up_a_shutdown() {
     assert_eq!(unknown.next().await.unwrap().unwrap_err().code(), Code::Unavailable);
     assert!(described.next().await.is_none_or(|end| end.is_err()));
     let status = finish(imported).await.unwrap_err();
-    assert_eq!(Reason::of(&status), Some(Reason::Unavailable), "{status:?}");
+    // The latter if the import had begun when its stream ended.
+    let reason = Reason::of(&status);
+    assert!(matches!(reason, Some(Reason::Unavailable | Reason::ImportInterrupted)), "{status:?}");
 }

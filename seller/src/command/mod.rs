@@ -1,10 +1,12 @@
 //! The commands of sellers, one file each.
 
+mod choices;
 mod delete;
 mod edit;
 mod export;
 mod import;
 mod items;
+mod menu;
 mod orders;
 mod pick;
 mod register;
@@ -20,7 +22,7 @@ mod update;
 pub(crate) use import::count_items;
 
 use clap::Subcommand;
-use souk_cli::{CliSession, Entry, Failure, Field, Program};
+use souk_cli::{Choice, CliSession, Entry, Failure, Program, Source};
 
 /// Implements [`Program`] for `seller`.
 pub(crate) struct Seller;
@@ -72,37 +74,7 @@ impl Program for Seller {
 
 Values come from flags, then SOUK_* variables, then the settings file, then the defaults.
 Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 identity, 5 conflict, 6 unavailable, 130 Ctrl-C.";
-    const MENU: &'static [Entry] = &[
-        Entry {
-            label: "Register",
-            command: &["register"],
-            fields: &[Field::argument("name to show to buyers")],
-        },
-        Entry {
-            label: "Sell an item",
-            command: &["sell"],
-            fields: &[
-                Field::flag("name", "--name"),
-                Field::flag("category, such as home/light", "--category"),
-                Field::flag("price, such as 12.50 GBP", "--price"),
-                Field::flag("units", "--quantity"),
-                Field::flag("description", "--description").or_nothing(),
-            ],
-        },
-        Entry {
-            label: "Update an item",
-            command: &["update"],
-            fields: &[
-                Field::argument("item id"),
-                Field::flag("new price", "--price").or_nothing(),
-                Field::flag("stock: 5, +3 or -2", "--quantity").or_nothing(),
-                Field::flag("new name", "--name").or_nothing(),
-            ],
-        },
-        Entry { label: "Delete an item", command: &["delete"], fields: &[Field::argument("item id")] },
-        Entry { label: "Display my items", command: &["items"], fields: &[] },
-        Entry { label: "Show my sales", command: &["sales"], fields: &[] },
-    ];
+    const MENU: &'static [Entry] = menu::MENU;
 
     async fn carry_out(command: Command, session: &CliSession) -> Result<(), Failure> {
         match command {
@@ -125,5 +97,13 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 identity, 5 conflict, 6 unava
             Command::Deliver(deliver) => deliver.run(session).await,
             Command::Cancel(cancel) => cancel.run(session).await,
         }
+    }
+
+    fn source(command: &[&str], argument: &str) -> Option<Source> {
+        choices::source(command, argument)
+    }
+
+    async fn choices(source: Source, typed: &str, session: &CliSession) -> Result<Vec<Choice>, Failure> {
+        choices::choices(source, typed, session).await
     }
 }

@@ -280,6 +280,16 @@ async fn a_shell_without_a_terminal_reads_a_script() {
     let ran = alice.type_in(&["shell"], "items --market elsewhere:1\nsell 'oops\nquit\ndelete 1\n").await;
     assert_eq!(ran.code, 2, "{ran:?}");
     assert!(ran.err.contains("--market holds for the whole shell"), "{ran:?}");
+    assert!(ran.err.contains("line 2: a quotation mark is missing: sell 'oops"), "{ran:?}");
+
+    // Quotation marks enclose line breaks, as in a system's shell, and pipes are left to it.
+    let described =
+        "update 1 --description 'Of brass.\nFor oil.'\nhelp ship\nitems | less\nitems --output ndjson\n";
+    let ran = alice.type_in(&["shell"], described).await;
+    assert_eq!(ran.code, 2, "{ran:?}");
+    assert!(ran.err.contains("no pipes") && ran.out.contains("Example: ship 4 5 9-12"), "{ran:?}");
+    let last: Value = serde_json::from_str(ran.out.lines().last().expect("a line")).expect("JSON");
+    assert_eq!(last["description"], json!("Of brass.\nFor oil."));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,15 +24,15 @@ async fn a_listener_outlives_a_suspension_and_an_outage() {
     let id = market.identity(Role::Seller, "alice").await.expect("a certificate");
     let id = Connection::open(&id).await.expect("connected").party();
     admin.suspend(id, "a test").await.expect("suspended");
-    assert!(listener.error_line().await.starts_with("disconnected ("));
+    assert!(listener.error_line().await.contains(" disconnected ("));
     admin.reinstate(id).await.expect("reinstated");
-    assert_eq!(listener.error_line().await, "reconnected");
+    assert!(listener.error_line().await.ends_with(" reconnected"));
     assert!(listener.error_line().await.contains("everything"));
     gate.shut().await;
-    assert!(listener.error_line().await.starts_with("disconnected ("));
+    assert!(listener.error_line().await.contains(" disconnected ("));
     buy(&market, lamp, 1).await;
     gate.reopen_after(2).await;
-    assert_eq!(listener.error_line().await, "reconnected");
+    assert!(listener.error_line().await.ends_with(" reconnected"));
     assert!(listener.line().await.contains("order_placed"));
     assert_eq!(listener.interrupt().await, 0);
 }

@@ -1,6 +1,10 @@
 //! Joining a running demo from another terminal.
 
-use std::path::Path;
+use std::{
+    env,
+    ffi::OsStr,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
@@ -45,21 +49,57 @@ impl Invitation {
         Ok(Self { notes })
     }
 
-    /// Returns the instructions to print, which can be pasted into a terminal.
+    /// Returns the instructions to show, which can be pasted into a terminal.
     pub(super) fn text(&self) -> String {
-        "join from another terminal:\n  \
-         eval \"$(cargo run -q --release -p market -- demo --env buyer)\"\n  \
-         cargo run -q --release --bin buyer -- register \"Your name\"\n  \
-         cargo run -q --release --bin buyer -- search lantern\n  \
-         cargo run -q --release --bin buyer            # the shell\n\
-         or as a seller, with `--env seller` and `-p seller`. Ctrl-C here removes everything.\n"
-            .to_owned()
+        let Commands { market, buyer } = Commands::own();
+        format!(
+            "join from another terminal:\n  \
+             eval \"$({market} demo --env buyer)\"\n  \
+             {buyer} register \"Your name\"\n  \
+             {buyer} search lantern\n  \
+             {buyer}    # the shell\n\
+             or as a seller, with `seller` in place of `buyer` each time.\n"
+        )
     }
 
     pub(super) fn withdraw(&self) {
         if let Err(error) = self.notes.remove(std::process::id()) {
             tracing::debug!(%error, "can't remove the invitation");
         }
+    }
+}
+
+/// The commands by which another terminal runs the programs.
+struct Commands {
+    market: String,
+    buyer: String,
+}
+
+impl Commands {
+    /// Returns the commands for the programs that belong to this one: those on the `PATH`, or those in its folder.
+    fn own() -> Self {
+        let own = env::current_exe().and_then(|own| own.canonicalize()).unwrap_or_default();
+        Self::of(&own, env::var_os("PATH").unwrap_or_default().as_os_str(), env::var_os("CARGO").is_some())
+    }
+
+    fn of(own: &Path, search: &OsStr, by_cargo: bool) -> Self {
+        let command = |name: &str| match own.parent() {
+            Some(folder) => quoted_if_needed(&folder.join(name).display().to_string()),
+            None => name.to_owned(),
+        };
+        let is_found = |folder: PathBuf| folder.join("market").canonicalize().is_ok_and(|found| found == own);
+        if env::split_paths(search).any(is_found) {
+            return Self { market: "market".to_owned(), buyer: "buyer".to_owned() };
+        }
+        let buyer = match own.parent() {
+            // Cargo may have built this program only.
+            Some(folder) if by_cargo => {
+                let profile = if folder.ends_with("release") { " --release" } else { "" };
+                format!("cargo run -q{profile} --bin buyer --")
+            }
+            _ => command("buyer"),
+        };
+        Self { market: command("market"), buyer }
     }
 }
 
@@ -88,6 +128,11 @@ fn text(path: &Path) -> anyhow::Result<String> {
     path.to_str().map(str::to_owned).with_context(|| format!("{} is not in UTF-8", path.display()))
 }
 
+fn quoted_if_needed(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    if text.chars().all(is_plain) { text.to_owned() } else { quoted(text) }
+}
+
 /// Quotes a text for a POSIX shell, so that it is one word, whatever it contains.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
@@ -96,6 +141,24 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn programs_are_named_as_they_are_installed() {
+        let folder = tempfile::tempdir().unwrap();
+        let bin = folder.path().canonicalize().unwrap();
+        std::fs::write(bin.join("market"), "").unwrap();
+        let of = |search: &Path, by_cargo| {
+            let Commands { market, buyer } = Commands::of(&bin.join("market"), search.as_os_str(), by_cargo);
+            (market, buyer)
+        };
+        assert_eq!(of(&bin, false), ("market".to_owned(), "buyer".to_owned()));
+        let beside = |name: &str| quoted_if_needed(bin.join(name).to_str().unwrap());
+        assert_eq!(of(Path::new("/nowhere"), false), (beside("market"), beside("buyer")));
+        assert_eq!(
+            of(Path::new("/nowhere"), true),
+            (beside("market"), "cargo run -q --bin buyer --".to_owned())
+        );
+    }
 
     #[test]
     fn nothing_of_a_note_is_carried_out_by_the_shell() {

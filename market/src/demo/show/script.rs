@@ -1,6 +1,6 @@
 //! The demo's script: three sellers, three buyers, a real catalogue, and their trade.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{fmt::Display, net::SocketAddr, time::Duration};
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 use souk_certs::identity::Role;
@@ -10,8 +10,9 @@ use souk_testkit::{
     actor::{Actor, EventReceiver, draft, pounds},
     local::{LocalMarket, LocalMarketOptions},
 };
-use tokio::{task::JoinSet, time};
+use tokio::task::JoinSet;
 
+use super::stage::{Stage, Who};
 use crate::demo::catalogue;
 
 /// The initial stock of each item.
@@ -22,6 +23,7 @@ const SEED: u64 = 7;
 
 /// The demo's market and its parties.
 pub(super) struct Script {
+    stage: Stage,
     market: LocalMarket,
     sellers: Vec<Actor>,
     buyers: Vec<Actor>,
@@ -31,10 +33,11 @@ pub(super) struct Script {
 
 impl Script {
     /// Opens the market, registers the parties and lists the items.
-    pub(super) async fn set(listen: SocketAddr) -> anyhow::Result<Self> {
+    pub(super) async fn set(listen: SocketAddr, stage: Stage) -> anyhow::Result<Self> {
         let market =
             LocalMarket::open(LocalMarketOptions { listen, ..LocalMarketOptions::default() }).await?;
-        say!("a market is open at {}, with certificates made just for it", market.address());
+        let address = market.address();
+        stage.say(Who::Market, format!("a market is open at {address}, with certificates made just for it"));
         let (mut sellers, mut buyers, mut listeners) = (Vec::new(), Vec::new(), JoinSet::new());
         for (role, name, has_callback) in [
             (Role::Seller, "Alice", true),
@@ -54,16 +57,16 @@ impl Script {
                 actor.follow()
             };
             let way = if has_callback { "a callback server" } else { "a stream" };
-            say!("{name}, a {role}, has registered and gets events by {way}");
-            listeners.spawn(print_events(name, events));
+            stage.say(who(role), format!("{name}, a {role}, has registered and gets events by {way}"));
+            listeners.spawn(print_events(stage.clone(), name, events));
             if role == Role::Seller { &mut sellers } else { &mut buyers }.push(actor);
         }
         let mut items = Vec::new();
         for (number, draft) in catalogue::drafts(UNITS)?.into_iter().enumerate() {
             items.push(sellers[number % sellers.len()].sell(draft).await?);
         }
-        say!("{} items are listed; {}", items.len(), catalogue::ATTRIBUTION);
-        Ok(Self { market, sellers, buyers, items, listeners })
+        stage.say(Who::Market, format!("{} items are listed; {}", items.len(), catalogue::ATTRIBUTION));
+        Ok(Self { stage, market, sellers, buyers, items, listeners })
     }
 
     pub(super) fn market(&self) -> &LocalMarket {
@@ -74,28 +77,28 @@ impl Script {
     pub(super) async fn opening(&self, pace: Duration) -> anyhow::Result<()> {
         let (alice, bob, dave) = (&self.sellers[0], &self.buyers[0], &self.buyers[1]);
         let lamp = alice.sell(draft("Brass lantern", "home/lighting", 1_250, 2)).await?.item_id;
-        time::sleep(pace).await;
+        self.stage.wait(pace).await;
         let found =
             bob.search(v1::SearchItemRequest { query: "lanten".into(), ..Default::default() }).await?;
-        say!("Bob searches for \"lanten\" (a typo) and finds {}", found.total_size);
-        time::sleep(pace).await;
+        self.buyer(format!("Bob searches for \"lanten\" (a typo) and finds {}", found.total_size));
+        self.stage.wait(pace).await;
         dave.wish(lamp).await?;
-        say!("Dave puts Alice's brass lantern on his wishlist");
-        time::sleep(pace).await;
+        self.buyer("Dave puts Alice's brass lantern on his wishlist");
+        self.stage.wait(pace).await;
         let order = bob.buy(lamp, 2).await?;
-        say!("Bob buys both for {}", format_money(order.total_price.as_ref()));
-        time::sleep(pace).await;
+        self.buyer(format!("Bob buys both for {}", format_money(order.total_price.as_ref())));
+        self.stage.wait(pace).await;
         if let Err(refusal) = dave.buy(lamp, 1).await {
-            say!("Dave comes too late: {refusal}");
+            self.buyer(format!("Dave comes too late: {refusal}"));
         }
-        time::sleep(pace).await;
+        self.stage.wait(pace).await;
         let change = v1::ItemDraft { unit_price: pounds(1_100), quantity: Some(5), ..Default::default() };
         alice.update(lamp, change).await?;
-        say!("Alice restocks, and lowers the price to 11.00 GBP");
-        time::sleep(pace).await;
+        self.seller("Alice restocks, and lowers the price to 11.00 GBP");
+        self.stage.wait(pace).await;
         let rating = bob.rate(lamp, 5).await?;
-        say!("Bob gives the lantern 5 stars; its mean is {:.1}", rating.mean);
-        time::sleep(pace).await;
+        self.buyer(format!("Bob gives the lantern 5 stars; its mean is {:.1}", rating.mean));
+        self.stage.wait(pace).await;
         Ok(())
     }
 
@@ -109,18 +112,16 @@ impl Script {
             };
             let units = random.random_range(1..=3);
             match buyer.buy(item.item_id, units).await {
-                Ok(order) => say!(
-                    "{} buys {units} × {} for {}",
-                    buyer.name,
-                    order.item_name,
-                    format_money(order.total_price.as_ref())
-                ),
+                Ok(order) => {
+                    let price = format_money(order.total_price.as_ref());
+                    self.buyer(format!("{} buys {units} × {} for {price}", buyer.name, order.item_name));
+                }
                 Err(refusal) => {
-                    say!("{} can't buy {units} × {}: {refusal}", buyer.name, item.name);
+                    self.buyer(format!("{} can't buy {units} × {}: {refusal}", buyer.name, item.name));
                     self.restock(item).await?;
                 }
             }
-            time::sleep(pace).await;
+            self.stage.wait(pace).await;
         }
     }
 
@@ -128,9 +129,17 @@ impl Script {
         if let Some(seller) = self.sellers.iter().find(|seller| seller.id() == item.seller_id) {
             let change = v1::ItemDraft { quantity: Some(UNITS), ..Default::default() };
             seller.update(item.item_id, change).await?;
-            say!("{} restocks {}", seller.name, item.name);
+            self.seller(format!("{} restocks {}", seller.name, item.name));
         }
         Ok(())
+    }
+
+    fn seller(&self, text: impl Display) {
+        self.stage.say(Who::Seller, text);
+    }
+
+    fn buyer(&self, text: impl Display) {
+        self.stage.say(Who::Buyer, text);
     }
 
     pub(super) async fn close(self) -> anyhow::Result<()> {
@@ -139,8 +148,12 @@ impl Script {
     }
 }
 
-async fn print_events(name: &'static str, mut events: EventReceiver) {
+fn who(role: Role) -> Who {
+    if role == Role::Seller { Who::Seller } else { Who::Buyer }
+}
+
+async fn print_events(stage: Stage, name: &'static str, mut events: EventReceiver) {
     while let Ok(event) = events.wait().await {
-        say!("    → {name} is notified: {}", sentence(&event));
+        stage.say(Who::Notified, format!("    → {name} is notified: {}", sentence(&event)));
     }
 }

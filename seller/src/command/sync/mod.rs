@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use souk_cli::{
-    CliSession, Failure, Interrupt, Outage,
+    CliSession, Failure, Outage,
     view::{EventView, LineView, ResumeView, sentence},
 };
 use souk_client::{
@@ -63,7 +63,7 @@ struct Tally {
 
 impl Sync {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
-        let mut interrupted = Interrupt::watch()?;
+        let mut interrupted = session.interrupt()?;
         let connection = session.connection().await?.clone();
         let _renewal = session.take_up_renewals(None).await?;
         let (till, notices) = till::open(connection, self.till.clone(), self.cursor);

@@ -1,6 +1,15 @@
-//! The interactive shell on a pseudo-terminal: lines, the menu, and notifications above the line being typed.
+//! The interactive shell on a pseudo-terminal: lines, the menu, completion, and notifications above the line being typed.
+//! What was on the terminal is left in `target/tmp/transcripts`.
 
 #![expect(clippy::expect_used, reason = "a test that panics has failed")]
+
+mod completion;
+mod interrupting;
+mod lines;
+mod menu;
+mod starting;
+
+use std::{fs, num::NonZero, path::Path};
 
 use souk_certs::identity::Role;
 use souk_testkit::{
@@ -29,8 +38,45 @@ async fn shop() -> (LocalMarket, Actor, i64, Terminal) {
     (market, bob, lamp.item_id, terminal)
 }
 
+/// The widths of terminals on which everything has to be readable.
+const WIDTHS: [NonZero<u16>; 2] = [NonZero::new(60).expect("not 0"), NonZero::new(80).expect("not 0")];
+
 fn sales_in(text: &str) -> usize {
-    text.lines().filter(|line| line.starts_with("* sold")).count()
+    text.lines().filter(|line| line.starts_with("* ") && line.contains(" sold: ")).count()
+}
+
+/// Returns whether a line of the feed has a time behind its mark, such as `* 14:03 sold`.
+fn has_time(line: &str) -> bool {
+    let time: Vec<_> = line.chars().skip(2).take(6).collect();
+    matches!(time[..], [a, b, ':', c, d, ' '] if [a, b, c, d].iter().all(char::is_ascii_digit))
+}
+
+/// Starts the shell, and waits for its prompt.
+async fn shell(columns: NonZero<u16>, terminal: &Terminal) -> Screen {
+    let mut screen = Screen::start_as_wide_as(columns, terminal, &["shell"]);
+    screen.until(|text| text.ends_with(PROMPT)).await;
+    screen
+}
+
+/// Types a line, and waits until the shell is back. Returns all text.
+async fn enter(screen: &mut Screen, line: &str) -> String {
+    let prompts = |text: &str| text.matches(PROMPT).count();
+    let before = prompts(&screen.until(|text| text.ends_with(PROMPT)).await);
+    screen.press(&format!("{line}\r")).await;
+    screen.until(|text| prompts(text) > before && text.ends_with(PROMPT)).await
+}
+
+/// Answers a question of the menu.
+async fn answer(screen: &mut Screen, question: &str, answer: &str) {
+    screen.until(|text| text.lines().last().is_some_and(|line| line.contains(question))).await;
+    screen.press(&format!("{answer}\r")).await;
+}
+
+/// Keeps what was on the terminal, for people to read.
+fn keep_transcript(name: &str, columns: NonZero<u16>, text: &str) {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("transcripts");
+    fs::create_dir_all(&folder).expect("a folder");
+    fs::write(folder.join(format!("{name}-{columns}.txt")), text).expect("written");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,6 +96,7 @@ async fn everything_that_happened_meanwhile_is_shown_and_then_acknowledged() {
     bob.buy(lamp, 2).await.expect("bought");
     let text = again.until(|text| sales_in(text) > 0).await;
     assert!(sales_in(&text) == 1 && text.contains("2 × Brass lantern"), "nothing came twice: {text}");
+    assert!(text.lines().any(|line| line.contains(" sold: ") && has_time(line)), "it has a time: {text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

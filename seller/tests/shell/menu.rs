@@ -1,0 +1,111 @@
+//! The classic menu: one question at a time, each answer checked at once, and no flags.
+
+use souk_proto::v1::{GetOrderRequest, OrderStatus};
+use souk_testkit::{actor::Actor, eventually, screen::Screen};
+
+use super::{PROMPT, WIDTHS, answer, keep_transcript, shell, shop};
+
+/// Waits until the menu is back.
+async fn back(screen: &mut Screen) -> String {
+    screen.until(|text| text.ends_with(PROMPT)).await
+}
+
+fn knows_no_flags(text: &str) {
+    assert!(!text.contains(" --") && !text.contains("unit_price") && !text.contains("item."), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sale_by_the_menu_checks_each_answer_at_once() {
+    for columns in WIDTHS {
+        let (_market, bob, lamp, terminal) = shop().await;
+        let mut screen = shell(columns, &terminal).await;
+        screen.press("2\r").await;
+        answer(&mut screen, "name:", "").await;
+        screen.until(|text| text.contains("this one is needed")).await;
+        answer(&mut screen, "name:", "Desk lamp").await;
+        answer(&mut screen, "category:", "home & light").await;
+        screen.until(|text| text.contains("write words like home")).await;
+        answer(&mut screen, "category:", "Home/Light").await;
+        answer(&mut screen, "GBP:", "cheap").await;
+        screen.until(|text| text.contains("write it like")).await;
+        answer(&mut screen, "GBP:", "24.00 gbp").await;
+        answer(&mut screen, "units for sale:", "none").await;
+        screen.until(|text| text.contains("is not a number from 1")).await;
+        answer(&mut screen, "units for sale:", "7").await;
+        answer(&mut screen, "description (optional):", "").await;
+        let item = lamp + 1;
+        eventually("it is for sale", async || bob.item(item).await.is_ok()).await;
+        let listed = bob.item(item).await.expect("the item");
+        assert_eq!((listed.name.as_str(), listed.quantity), ("Desk lamp", 7));
+        assert_eq!(listed.category, "home/light");
+        let text = back(&mut screen).await;
+        knows_no_flags(&text);
+        keep_transcript("menu-sale", columns, &text);
+        // Answers are no commands.
+        let history = terminal.home.path().join(".local/state/souk/seller-history.txt");
+        assert_eq!(std::fs::read_to_string(history).expect("the history"), "2\n");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_by_the_menu_shows_the_present_values() {
+    let (_market, bob, lamp, terminal) = shop().await;
+    let mut screen = shell(WIDTHS[1], &terminal).await;
+    screen.press("3\r").await;
+    answer(&mut screen, "which item", "sofa").await;
+    screen.until(|text| text.contains("none fits")).await;
+    answer(&mut screen, "which item", "lant").await;
+    answer(&mut screen, "name [Brass lantern]:", "").await;
+    answer(&mut screen, "category [home/light]:", "").await;
+    // In the currency that it has.
+    answer(&mut screen, "price [12.50 GBP]:", "9.99").await;
+    answer(&mut screen, "[10000]:", "+5").await;
+    answer(&mut screen, "description", "").await;
+    eventually("it is changed", async || {
+        bob.item(lamp).await.is_ok_and(|item| {
+            item.quantity == 10_005 && item.unit_price.is_some_and(|price| price.amount_minor == 999)
+        })
+    })
+    .await;
+    knows_no_flags(&back(&mut screen).await);
+    // Ctrl-C gives up, and nothing is done.
+    screen.press("4\r").await;
+    answer(&mut screen, "which item", "1").await;
+    answer(&mut screen, "Are you sure?", "").await;
+    screen.until(|text| text.contains("nothing was done") && text.ends_with(PROMPT)).await;
+    assert!(bob.item(lamp).await.is_ok(), "it is still there");
+}
+
+/// Waits until an order has a status.
+async fn becomes(bob: &Actor, order_id: i64, status: OrderStatus) {
+    eventually("the order has its status", async || {
+        let found = bob.connection.call(GetOrderRequest { order_id }).await;
+        found.is_ok_and(|found| found.order.is_some_and(|order| order.status() == status))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_are_shipped_delivered_and_cancelled_by_the_menu() {
+    let (_market, bob, lamp, terminal) = shop().await;
+    let mut screen = shell(WIDTHS[1], &terminal).await;
+    screen.press("7\r").await;
+    screen.until(|text| text.contains("nothing to choose from") && text.ends_with(PROMPT)).await;
+    let sent = bob.buy(lamp, 1).await.expect("bought").order_id;
+    let unwanted = bob.buy(lamp, 2).await.expect("bought").order_id;
+    screen.until(|text| super::sales_in(text) == 2 && text.ends_with(PROMPT)).await;
+    screen.press("7\r").await;
+    answer(&mut screen, "which order", &sent.to_string()).await;
+    becomes(&bob, sent, OrderStatus::Shipped).await;
+    back(&mut screen).await;
+    screen.press("8\r").await;
+    answer(&mut screen, "which order", &sent.to_string()).await;
+    becomes(&bob, sent, OrderStatus::Delivered).await;
+    back(&mut screen).await;
+    screen.press("9\r").await;
+    answer(&mut screen, "which order", &unwanted.to_string()).await;
+    answer(&mut screen, "why, for the buyer:", "broken").await;
+    answer(&mut screen, "Are you sure?", "yes").await;
+    becomes(&bob, unwanted, OrderStatus::Cancelled).await;
+    knows_no_flags(&back(&mut screen).await);
+}
