@@ -258,7 +258,7 @@ mod tests {
         stream.read_exact(&mut piece).await.unwrap();
         ending.ask("nothing but refused requests");
         let mut read = 0;
-        while let Ok(more) = stream.read(&mut piece).await {
+        while let Ok(more @ 1..) = stream.read(&mut piece).await {
             read += more;
         }
         assert!((LAST_BYTES..LAST_BYTES + piece.len()).contains(&read), "{read}");
