@@ -31,8 +31,8 @@ pub const MAX_METADATA_BYTES: usize = 16 * 1024;
 /// too much of it gets a status.
 pub const HEADER_LIST_BYTES: u32 = 128 * 1024;
 
-/// An extension of the response to a call with too much metadata, by which layers outside of this one tell it from
-/// overload: the code is the same.
+/// An extension of the response to a call with too much metadata, by which outer layers distinguish it from overload: the
+/// code is the same.
 #[derive(Clone, Copy, Debug)]
 pub struct MetadataRefused;
 

@@ -24,7 +24,7 @@ use crate::trade::call::{Attempt, attempt, is_out_of_stock, was_not_sent};
 
 /// Share of calls without an answer that most clients give up on; they repeat the others until they have one.
 const GIVES_UP: f64 = 0.3;
-/// Of a client that repeats every call until it has an answer.
+/// The share of a client that repeats every call until it has an answer.
 pub(super) const NEVER: f64 = 0.0;
 /// Pause before a repetition.
 pub(super) const PAUSE: Duration = Duration::from_millis(10);

@@ -1,6 +1,6 @@
 //! A buyer who rates an item, buys and cancels. It repeats each call until it has an answer, and nobody else rates the item.
 //! So its rating is known after each call, whatever has happened to connections and the market: it lasts until the buyer
-//! cancels its last order, and stays when the seller does.
+//! cancels its last order. A cancellation by the seller does not withdraw it.
 
 use std::sync::{Arc, atomic::Ordering};
 

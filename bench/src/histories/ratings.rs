@@ -1,4 +1,4 @@
-//! How many ratings were compared with those that they must be.
+//! Compares ratings with their expected values, and counts the comparisons.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -136,7 +136,7 @@ impl Listener {
         None
     }
 
-    /// Counts a connection that is closed before its handshake, and logs it, unless that was done for another just now.
+    /// Counts a connection that is closed before its handshake. At most one per second is logged.
     pub fn report_dropped(&mut self, address: SocketAddr, why: &str) {
         self.sources.count_dropped();
         self.report.one(address, why);

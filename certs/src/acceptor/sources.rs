@@ -29,8 +29,8 @@ use super::turns::{Turns, Waiting};
 
 /// How many successful handshakes a failed one counts as.
 pub const FAILED_COST: u32 = 10;
-/// As how many successful handshakes it counts, besides its own, if a server ends a connection because of what its client
-/// did. Until then the connection has cost more than a handshake.
+/// How many successful handshakes a connection counts as, besides its own, if a server ends it because of what its client
+/// did. Such a connection has cost more than its handshake.
 pub const ENDED_COST: u32 = 50;
 /// The budget that a source may use up at once, as time in which it accumulates.
 pub const BURST: Duration = Duration::from_secs(10);

@@ -116,8 +116,8 @@ impl Action {
 
     /// Returns whether the outcome is stored under the request id. `is_news` is whether the action had an effect.
     ///
-    /// A repetition of an import finds nothing left to do, so that only the record knows what the first one did. Where
-    /// that had no effect, the repetition decides the same without a record.
+    /// A repetition of an import finds nothing left to do, so only the record has the outcome of the first one. If that had
+    /// no effect, the repetition has the same outcome without a record.
     pub(super) fn is_recorded(&self, is_news: bool) -> bool {
         match self {
             Self::Import(_) => is_news,
@@ -174,7 +174,7 @@ pub struct Undelete {
     pub quantity: Quantity,
     /// Refuse the change unless the item has this version.
     pub expected_version: Option<i64>,
-    /// The item's SKU, read before the command is submitted so that whoever has it by now can be loaded with it. The
+    /// The item's SKU, read before the command is submitted, so that the item that has it by now can be loaded, too. The
     /// SKU of a withdrawn item never changes.
     pub sku: Option<Sku>,
 }

@@ -29,7 +29,7 @@ pub struct AuditEntry {
 }
 
 impl AuditEntry {
-    /// Creates the entry for a command that was carried out, and the rating that it took back, if it did.
+    /// Creates the entry for a command that was carried out. `withdrawn_rating` is the rating that it withdrew, if any.
     pub(super) fn of(
         command: &Command,
         outcome: &Outcome,

@@ -92,7 +92,7 @@ impl Command {
             }
             Action::Cancel(action::Cancel { order }) => {
                 keys.orders.insert(*order);
-                // The buyer's last cancellation of an item takes its rating back.
+                // If it is the buyer's last purchase of the item, its rating is withdrawn.
                 keys.cancelled.insert((self.caller, *order));
             }
             Action::CancelSale(action::CancelSale { order, .. })

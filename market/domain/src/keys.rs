@@ -29,7 +29,7 @@ pub struct Keys {
     /// Ratings to be set, by buyer and item. [`WorkingSet::rated`](crate::WorkingSet::rated) says what a back end loads for
     /// them.
     pub ratings: BTreeSet<(PartyId, ItemId)>,
-    /// Those of `orders` that their buyers cancel, which may take ratings back.
+    /// Those of `orders` that their buyers cancel, which may withdraw ratings.
     pub cancelled: BTreeSet<(PartyId, OrderId)>,
     /// The buyers and items of the new orders. A cancellation may name an order of its own batch by guessing its number.
     pub bought: Vec<(PartyId, ItemId)>,

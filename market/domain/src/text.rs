@@ -2,8 +2,8 @@
 //! restricted further ([`name`](super::name)).
 //!
 //! Surrounding white space is trimmed and the rest is normalised to NFC (Unicode UAX #15), so that two
-//! encodings of the same name compare equal. Line breaks become LF, whatever system they come from. Control characters are refused because the text is printed on
-//! other users' terminals.
+//! encodings of the same name compare equal. Line breaks become LF, whatever system they come from. Control
+//! characters are refused because the text is printed on other users' terminals.
 
 use std::borrow::Cow;
 

@@ -132,8 +132,8 @@ impl WorkingSet {
             && self.audit.is_empty()
     }
 
-    /// Returns the buyers and items whose ratings the batch may set or take back. A back end calls this when it has loaded
-    /// the orders. It then loads these ratings, and counts the purchases of each: orders that were not cancelled, and
+    /// Returns the buyers and items whose ratings the batch may set or withdraw. A back end calls this after loading the
+    /// orders. It then loads these ratings, and counts the purchases of each: orders that were not cancelled, and
     /// archived ones. It may stop counting at the number given here, which is one more than the batch can cancel, so that
     /// a buyer of very many orders costs no more than others.
     pub fn rated(&self, keys: &Keys) -> BTreeMap<(PartyId, ItemId), i64> {

@@ -3,7 +3,7 @@
 use souk_domain::{
     Action, Category, Command, Context, Description, DisplayName, EventId, Fingerprint, ItemId, ItemListing,
     ItemName, Keys, Money, OrderLine, OrderQuantity, Origin, Outcome, PartyId, Quantity, Refusal, RequestId,
-    RequestKey, Role, Timestamp, WorkingSet, action, decide,
+    RequestKey, Role, Stars, Timestamp, WorkingSet, action, decide,
 };
 use uuid::Uuid;
 
@@ -55,6 +55,10 @@ pub(crate) async fn act(
 pub(crate) fn buy(item: ItemId) -> action::Buy {
     let quantity = OrderQuantity::parse(1).unwrap();
     action::Buy(OrderLine { item, quantity, expected_unit_price: None })
+}
+
+pub(crate) fn rate(item: ItemId) -> action::Rate {
+    action::Rate { item, stars: Stars::parse(4).unwrap(), update_existing: true }
 }
 
 pub(crate) fn lamp() -> action::Sell {

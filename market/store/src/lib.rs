@@ -65,7 +65,7 @@ pub use mailbox::{
     ORDER_PATIENCE, Retention, Settlement, Verdict,
 };
 pub use opening::{Migrating, OpeningProgress};
-pub use query::{FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads, RideQuery};
+pub use query::{FeedEntry, FeedPosition, ItemQuery, OrderQuery, OrdersOf, Reads, RideQuery};
 
 pub use reliability::{ByReliability, Reliability};
 pub use replicas::{Hint, HorizonState, Look, Replicas};

@@ -63,7 +63,20 @@ pub struct OrderQuery {
     pub limit: usize,
 }
 
-/// A query for a seller's rides.
+/// A query for a seller's items, in the order of their numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ItemQuery {
+    /// The seller.
+    pub seller: PartyId,
+    /// Return the items that the seller has withdrawn instead of those on sale.
+    pub withdrawn: bool,
+    /// Only items with a larger number: the keyset cursor.
+    pub after: Option<ItemId>,
+    /// The maximum number of items to return.
+    pub limit: usize,
+}
+
+/// A query for a seller's rides, latest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RideQuery {
     /// The seller.
@@ -112,21 +125,8 @@ pub trait Reads: Send + Sync {
     /// Returns those of the items that exist, including deleted ones, in any order.
     async fn items(&self, ids: &[ItemId]) -> Result<Vec<Item>, StoreError>;
 
-    /// Returns a seller's listed items in the order of their numbers, starting after `after`.
-    async fn seller_items(
-        &self,
-        seller: PartyId,
-        after: Option<ItemId>,
-        limit: usize,
-    ) -> Result<Vec<Item>, StoreError>;
-
-    /// Returns the items that a seller has withdrawn, in the order of their numbers, starting after `after`.
-    async fn withdrawn_items(
-        &self,
-        seller: PartyId,
-        after: Option<ItemId>,
-        limit: usize,
-    ) -> Result<Vec<Item>, StoreError>;
+    /// Returns a seller's items, either those on sale or those that were withdrawn.
+    async fn seller_items(&self, query: &ItemQuery) -> Result<Vec<Item>, StoreError>;
 
     /// Returns an order. The caller must check that it may be shown.
     async fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError>;

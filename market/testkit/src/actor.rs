@@ -107,6 +107,19 @@ impl Actor {
         self.seller().delete(item_id).await
     }
 
+    /// Starts a ride from [`place`]`(0.0)` that delivers one order at [`place`]`(0.1)`.
+    pub async fn start_ride(&self, order_id: i64) -> Result<v1::Ride, Error> {
+        let request = v1::StartRideRequest {
+            kind: v1::RideKind::Regular.into(),
+            vehicle: "green van".into(),
+            driver: "Eve".into(),
+            start: place(0.0),
+            stops: vec![v1::RideStop { order_id, destination: place(0.1) }],
+            ..Default::default()
+        };
+        self.seller().start_ride(request).await
+    }
+
     /// Buys units of an item at its current price.
     pub async fn buy(&self, item_id: i64, quantity: i64) -> Result<v1::Order, Error> {
         self.buyer().buy(item_id, quantity).await
@@ -192,6 +205,11 @@ pub fn refused<T>(result: Result<T, Error>, reason: Reason) -> anyhow::Result<()
             _ => bail!("it failed otherwise: {failure}"),
         },
     }
+}
+
+/// Returns a place at the latitude of London.
+pub fn place(longitude: f64) -> Option<v1::Location> {
+    Some(v1::Location { latitude: 51.5, longitude })
 }
 
 /// Returns an amount given in pence.

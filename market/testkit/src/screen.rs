@@ -14,7 +14,7 @@ use tokio::{
 use crate::terminal::{PATIENCE, Terminal};
 
 const ROWS: NonZero<u16> = NonZero::new(40).expect("not 0");
-/// The width without another one.
+/// The default width.
 const COLUMNS: NonZero<u16> = NonZero::new(120).expect("not 0");
 /// The number of lines that remain readable after they have scrolled off the screen.
 const SCROLLBACK: usize = 2_000;
@@ -34,12 +34,12 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Starts the program on a new pseudo-terminal, which is wide.
+    /// Starts the program on a new pseudo-terminal of the default width.
     pub fn start(terminal: &Terminal, arguments: &[&str]) -> Self {
         Self::start_as_wide_as(COLUMNS, terminal, arguments)
     }
 
-    /// Starts the program on a new pseudo-terminal with so many columns.
+    /// Starts the program on a new pseudo-terminal with this many columns.
     pub fn start_as_wide_as(columns: NonZero<u16>, terminal: &Terminal, arguments: &[&str]) -> Self {
         let (pty, terminal_side) = pty_process::open().expect("a pseudo-terminal");
         pty.resize(Size::new(ROWS.get(), columns.get())).expect("a size");
@@ -78,6 +78,12 @@ impl Screen {
             }
         });
         waited.await.unwrap_or_else(|_| panic!("it never came: {}", self.text()))
+    }
+
+    /// Answers a question, when it is on the last line.
+    pub async fn answer(&mut self, question: &str, answer: &str) {
+        self.until(|text| text.lines().last().is_some_and(|line| line.contains(question))).await;
+        self.press(&format!("{answer}\r")).await;
     }
 
     /// Waits for the program to exit. Returns its exit code.

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    fixture::{Fixture, PATIENCE, connect_from, get, greet_on},
+    fixture::{Fixture, MARKET, PATIENCE, connect_from, get, greet_on},
     forge::{client, foreign_root, from_files, honest_params, sign},
     handshake::alert,
 };
@@ -49,7 +49,7 @@ fn header(client: &str) -> Vec<u8> {
 async fn greet(from: &str, to: SocketAddr, header: &[u8], tls: ClientConfig) -> std::io::Result<Vec<u8>> {
     let mut tcp = connect_from(from, to).await.unwrap();
     tcp.write_all(header).await?;
-    timeout(PATIENCE, greet_on(tcp, "market.souk.internal", tls)).await.expect("in time")
+    timeout(PATIENCE, greet_on(tcp, MARKET, tls)).await.expect("in time")
 }
 
 fn honest(fixture: &Fixture) -> ClientConfig {

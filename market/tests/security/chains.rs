@@ -18,7 +18,7 @@ use std::{
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    fixture::{Fixture, PATIENCE, attacks, connect_from, greet_on},
+    fixture::{Fixture, MARKET, PATIENCE, attacks, connect_from, greet_on},
     forge::{KeyAndChain, client, from_files, honest_params, own_root, sign},
     handshake::{End, alert, show, show_changed},
 };
@@ -138,7 +138,7 @@ async fn failing_handshakes_are_limited_per_address() {
     let (started, refused) = (Instant::now(), AtomicUsize::new(0));
     let attempt = || async {
         let tls = client(&fixture, Some(self_made(1)));
-        let ended = greet_from("127.0.0.2", fixture.market.address(), "market.souk.internal", tls).await;
+        let ended = greet_from("127.0.0.2", fixture.market.address(), MARKET, tls).await;
         if ended.is_err_and(|error| alert(&error).is_some()) {
             refused.fetch_add(1, Ordering::Relaxed);
         }

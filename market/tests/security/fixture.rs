@@ -29,6 +29,9 @@ use tonic::{Request, Status, metadata::MetadataValue, transport::Channel};
 /// The deadline for everything that must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The name in a market's certificate.
+pub(crate) const MARKET: &str = "market.souk.internal";
+
 pub(crate) struct Fixture {
     pub(crate) market: LocalMarket,
     pub(crate) alice: Actor,
@@ -88,10 +91,7 @@ impl Fixture {
     /// Opens a TLS connection, and returns the first data from the market, or its alert.
     pub(crate) async fn greet(&self, tls: ClientConfig) -> Result<Vec<u8>, std::io::Error> {
         let mut stream = self.shake_hands(tls).await?;
-        let mut first = vec![0; 1_024];
-        let read = timeout(PATIENCE, stream.read(&mut first)).await.expect("it does not keep us waiting")?;
-        first.truncate(read);
-        Ok(first)
+        timeout(PATIENCE, first_data(&mut stream)).await.expect("it does not keep us waiting")
     }
 
     /// Completes the client's side of a handshake. With TLS 1.3, the market may not have verified our
@@ -101,8 +101,7 @@ impl Fixture {
         tls: ClientConfig,
     ) -> Result<TlsStream<TcpStream>, std::io::Error> {
         let tcp = TcpStream::connect(self.market.address()).await?;
-        let name = ServerName::try_from("market.souk.internal").unwrap();
-        timeout(PATIENCE, TlsConnector::from(Arc::new(tls)).connect(name, tcp)).await.expect("in time")
+        timeout(PATIENCE, connect_tls(tcp, MARKET, tls)).await.expect("in time")
     }
 }
 
@@ -115,9 +114,16 @@ pub(crate) async fn connect_from(host: &str, to: SocketAddr) -> io::Result<TcpSt
 
 /// Completes the client's side of a handshake with a server of this name, and returns the first data from it, or its alert.
 pub(crate) async fn greet_on(tcp: TcpStream, name: &str, tls: ClientConfig) -> io::Result<Vec<u8>> {
+    first_data(&mut connect_tls(tcp, name, tls).await?).await
+}
+
+async fn connect_tls(tcp: TcpStream, name: &str, tls: ClientConfig) -> io::Result<TlsStream<TcpStream>> {
     let name = ServerName::try_from(name.to_owned()).unwrap();
-    let mut stream = TlsConnector::from(Arc::new(tls)).connect(name, tcp).await?;
-    let mut first = vec![0; 64];
+    TlsConnector::from(Arc::new(tls)).connect(name, tcp).await
+}
+
+async fn first_data(stream: &mut TlsStream<TcpStream>) -> io::Result<Vec<u8>> {
+    let mut first = vec![0; 1_024];
     let read = stream.read(&mut first).await?;
     first.truncate(read);
     Ok(first)

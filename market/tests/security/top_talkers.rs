@@ -1,16 +1,14 @@
 //! How an operator finds who abuses the market.
 
-use std::time::Duration;
-
 use prost::Message as _;
 use souk_certs::identity::Role;
 use souk_proto::{Reason, v1};
-use souk_testkit::{actor::Actor, local::LocalMarketOptions};
-use tokio::time::{sleep, timeout};
+use souk_testkit::{actor::Actor, eventually, local::LocalMarketOptions};
+use tokio::time::timeout;
 use tonic::Code;
 
 use crate::{
-    fixture::{Fixture, PATIENCE, attacks, connect_from, greet_on},
+    fixture::{Fixture, MARKET, PATIENCE, attacks, connect_from, greet_on},
     forge::client,
     raw::Pass,
 };
@@ -90,8 +88,8 @@ async fn a_party_that_floods_is_first_and_an_idle_one_is_not() {
     };
     olga.connection.call(request).await.unwrap();
     assert!(top(&olga, 1).await.parties[0].suspended);
-    let reason = v1::ReinstateRequest { party_id: mallory.id(), ..Default::default() };
-    olga.connection.call(reason).await.unwrap();
+    let request = v1::ReinstateRequest { party_id: mallory.id(), ..Default::default() };
+    olga.connection.call(request).await.unwrap();
     fixture.hold().await;
 }
 
@@ -105,37 +103,27 @@ async fn a_party_that_hurries_from_connection_to_connection(fixture: &Fixture) {
         flood(&pass, fixture.lamp.item_id, calls_of_each).await;
     }
     let calls = i64::try_from(connections * calls_of_each).unwrap();
-    let counted = async {
-        loop {
-            let parties = top(&olga, 200).await.parties;
-            let usage = parties.into_iter().find(|party| party.party_id == mallory.id()).unwrap();
-            assert!((calls..calls + 10).contains(&usage.call_count), "{usage:?}");
-            if usage.connection_count == 1 {
-                return;
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
-    };
-    timeout(PATIENCE, counted).await.expect("the other connections have ended");
+    eventually("the other connections have ended", || async {
+        let parties = top(&olga, 200).await.parties;
+        let usage = parties.into_iter().find(|party| party.party_id == mallory.id()).unwrap();
+        assert!((calls..calls + 10).contains(&usage.call_count), "{usage:?}");
+        usage.connection_count == 1
+    })
+    .await;
 }
 
 async fn handshakes_that_fail(fixture: &Fixture) {
     let olga = operator(fixture).await;
     for _ in 0..5 {
         let tcp = connect_from("127.0.0.2", fixture.market.address()).await.unwrap();
-        greet_on(tcp, "market.souk.internal", client(fixture, None)).await.unwrap_err();
+        greet_on(tcp, MARKET, client(fixture, None)).await.unwrap_err();
     }
-    let counted = async {
-        loop {
-            // The market counts a handshake when it has seen the client leave.
-            let strangers = top(&olga, 0).await.strangers;
-            if strangers.iter().any(|stranger| stranger.failed_handshake_count == 5) {
-                return strangers;
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
-    };
-    let strangers = timeout(PATIENCE, counted).await.expect("all are counted");
+    // The market counts a handshake when it has seen the client leave.
+    eventually("all are counted", || async {
+        top(&olga, 0).await.strangers.iter().any(|stranger| stranger.failed_handshake_count == 5)
+    })
+    .await;
+    let strangers = top(&olga, 0).await.strangers;
     assert_eq!(strangers.len(), 1);
     assert_eq!(strangers[0].address, "127.0.0.2");
 }

@@ -12,7 +12,7 @@ use tokio::{
 use tokio_rustls::client::TlsStream;
 
 use crate::{
-    fixture::{Fixture, PATIENCE},
+    fixture::{Fixture, MARKET, PATIENCE},
     forge::{client, from_files},
 };
 
@@ -81,5 +81,5 @@ impl Wire {
 
 /// Returns the headers of a call without metadata.
 pub(crate) fn post(path: &str) -> Vec<u8> {
-    block(&call_headers("market.souk.internal", path, &[]))
+    block(&call_headers(MARKET, path, &[]))
 }

@@ -64,19 +64,7 @@ impl Rules<'_, '_> {
         if let Some(change) = patch.stock {
             change_stock(&mut item, change)?;
         }
-        let has_new_sku = item.sku != before.sku;
-        Ok(match self.changed(&before, item.clone()) {
-            None if has_new_sku => {
-                // Nobody is notified: a SKU means something to the seller and its tills only.
-                item.version += 1;
-                item.updated_at = self.context.now;
-                Decision { outcome: item.clone(), effects: vec![Effect::PutItem(item)] }
-            }
-            None => Decision { outcome: before, effects: Vec::new() },
-            Some((item, event)) => {
-                Decision { outcome: item.clone(), effects: vec![Effect::PutItem(item), Effect::Emit(event)] }
-            }
-        })
+        Ok(self.put_changed(&before, item))
     }
 
     /// Gives an item its SKU. One that has a SKU keeps it: the seller's files and tills know the item by it.
@@ -107,6 +95,25 @@ impl Rules<'_, '_> {
         let kind = EventKind::item_updated(ItemBefore::of(before), item.clone(), changed_fields);
         let event = self.event(Audience::Wishers(item.id), kind);
         Some((item, event))
+    }
+
+    /// Stores an item if anything about it has changed. Buyers who wished for it are notified of changed fields, but not
+    /// of a SKU, which concerns only the seller and its tills.
+    fn put_changed(&mut self, before: &Item, mut item: Item) -> Decision<Item> {
+        if item == *before {
+            return Decision { outcome: item, effects: Vec::new() };
+        }
+        let (item, event) = match self.changed(before, item.clone()) {
+            Some((item, event)) => (item, Some(event)),
+            None => {
+                item.version += 1;
+                item.updated_at = self.context.now;
+                (item, None)
+            }
+        };
+        let mut effects = vec![Effect::PutItem(item.clone())];
+        effects.extend(event.map(Effect::Emit));
+        Decision { outcome: item, effects }
     }
 
     /// Takes an item off the market. Its orders stay, and buyers who wished for it are notified.
@@ -151,8 +158,8 @@ impl Rules<'_, '_> {
             return Err(Refusal::InvalidField { field: "item_id", problem });
         }
         if before.sku != of.sku {
-            // It was listed, given a SKU and withdrawn again since its SKU was read. Nobody has looked who has that
-            // SKU, so the caller has to ask again.
+            // It was listed, given a SKU and withdrawn again since its SKU was read. The item that has that SKU now was
+            // not loaded, so the caller has to retry.
             return Err(Refusal::VersionMismatch { expected: before.version - 1, actual: before.version });
         }
         self.check_sku(caller, Some(before.id), before.sku.as_ref())?;
@@ -161,17 +168,8 @@ impl Rules<'_, '_> {
         // them goes back.
         item.set_quantity(of.quantity.units());
         item.deleted_at = None;
-        Ok(match self.changed(&before, item.clone()) {
-            // There are wishers left if the withdrawal has not been reported to all of them yet.
-            Some((item, event)) => {
-                Decision { outcome: item.clone(), effects: vec![Effect::PutItem(item), Effect::Emit(event)] }
-            }
-            None => {
-                item.version += 1;
-                item.updated_at = self.context.now;
-                Decision { outcome: item.clone(), effects: vec![Effect::PutItem(item)] }
-            }
-        })
+        // There are wishers left if the withdrawal has not been reported to all of them yet.
+        Ok(self.put_changed(&before, item))
     }
 }
 

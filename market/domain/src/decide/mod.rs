@@ -67,7 +67,7 @@ impl Decision {
         }
     }
 
-    /// Returns the rating that the command takes back, if it does.
+    /// Returns the rating that the command withdraws, if any.
     fn withdrawn_rating(&self) -> Option<Stars> {
         self.effects.iter().find_map(|effect| match effect {
             Effect::WithdrawRating { stars, .. } => Some(*stars),

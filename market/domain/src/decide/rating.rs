@@ -1,9 +1,9 @@
 //! Ratings by buyers of an item.
 //!
-//! A rating does not outlive the purchase that allowed it: when a buyer cancels the last order that it has of an item, the
-//! rating goes with it. A seller's cancellation leaves the rating, or sellers could remove bad ones; but without a
-//! purchase the buyer can't change it any more. An order that was shipped can't be cancelled, so a rating of something
-//! that was received stays.
+//! A rating does not outlive the purchase that allowed it: when a buyer cancels its last order of an item, its rating is
+//! withdrawn. A seller's cancellation leaves the rating, or sellers could remove bad ones; but without a purchase the
+//! buyer can no longer change it. An order that was shipped can't be cancelled, so a rating of something that was
+//! received stays.
 
 use super::{Decision, Effect, Rules};
 use crate::{ItemId, Order, Party, RatingSummary, Refusal, Stars};

@@ -95,7 +95,7 @@ impl Rules<'_, '_> {
         Ok(Purchase { order, item, events })
     }
 
-    /// Cancels an order as its buyer. If it was the buyer's last purchase of the item, the rating goes with it.
+    /// Cancels an order as its buyer. If it was the buyer's last purchase of the item, the rating is withdrawn.
     pub(super) fn cancel(&mut self, caller: &Party, id: OrderId) -> Result<Decision<Order>, Refusal> {
         let order = self.order(id, |order| order.buyer == caller.id)?;
         self.take_back(order, Role::Buyer, None)

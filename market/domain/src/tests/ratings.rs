@@ -40,15 +40,13 @@ fn rating_needs_a_purchase_that_was_not_cancelled_and_happens_once() {
     let lamp = fixture.lamp(ALICE, 5);
     assert_eq!(fixture.act(BOB, rate(lamp, 5)), Err(Refusal::NotPurchased(lamp)));
     assert_eq!(fixture.act(BOB, rate(ItemId(77), 5)), Err(Refusal::ItemNotFound(ItemId(77))));
-    let order = order_of(fixture.act(BOB, buy(lamp, 1)));
+    let order = fixture.bought(BOB, lamp);
     fixture.act(BOB, rate(lamp, 5)).unwrap();
-    let stars = Stars::parse(5).unwrap();
-    assert_eq!(fixture.act(BOB, rate(lamp, 1)), Err(Refusal::AlreadyRated { item: lamp, stars }));
-    let replace =
-        Action::Rate(action::Rate { item: lamp, stars: Stars::parse(2).unwrap(), update_existing: true });
-    fixture.act(BOB, replace).unwrap();
+    let again = fixture.act(BOB, rate(lamp, 1));
+    assert_eq!(again, Err(Refusal::AlreadyRated { item: lamp, stars: stars(5) }));
+    fixture.act(BOB, replace(lamp, 2)).unwrap();
     assert_eq!(fixture.item(lamp).rating, RatingSummary { count: 1, total_stars: 2 });
-    order_of(fixture.act(BOB, Action::Cancel(action::Cancel { order: order.id })));
+    order_of(fixture.act(BOB, cancel(order)));
     assert_eq!(fixture.act(BOB, rate(lamp, 5)), Err(Refusal::NotPurchased(lamp)));
 }
 
@@ -73,7 +71,7 @@ fn rating_goes_with_the_last_purchase_that_the_buyer_cancels() {
     assert_eq!(fixture.rows.ratings.row((party(BOB), lamp)), None);
     let entry = &fixture.rows.audit.last().unwrap().what;
     assert!(entry.ends_with("of item 1; rating withdrawn: 1 of 5 stars"), "{entry}");
-    // A new purchase starts afresh, and its rating is a first one.
+    // After a new purchase, a rating counts as the first one.
     let third = fixture.bought(BOB, lamp);
     assert_eq!(fixture.rating(lamp), (1, 4));
     fixture.act(BOB, rate(lamp, 2)).unwrap();

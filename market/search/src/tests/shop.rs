@@ -13,7 +13,7 @@ use souk_domain::{
     Totals, Wish,
 };
 use souk_store::{
-    FeedEntry, FeedPosition, OrderQuery, Reads, RideQuery, StoreError,
+    FeedEntry, FeedPosition, ItemQuery, OrderQuery, Reads, RideQuery, StoreError,
     audit::{AuditRow, Head},
 };
 use uuid::Uuid;
@@ -149,16 +149,7 @@ impl Reads for Shop {
         Ok(self.items(&[id]).await?.pop())
     }
 
-    async fn seller_items(&self, _: PartyId, _: Option<ItemId>, _: usize) -> Result<Vec<Item>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    async fn withdrawn_items(
-        &self,
-        _: PartyId,
-        _: Option<ItemId>,
-        _: usize,
-    ) -> Result<Vec<Item>, StoreError> {
+    async fn seller_items(&self, _: &ItemQuery) -> Result<Vec<Item>, StoreError> {
         Ok(Vec::new())
     }
 

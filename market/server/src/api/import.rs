@@ -8,6 +8,7 @@ use futures::{Stream, stream};
 pub use pace::ImportPace;
 use souk_domain::{ImportRow, Imported, ItemId, PartyId, action};
 use souk_proto::v1::{self, import_items_request::Message};
+use souk_store::ItemQuery;
 use tonic::{Status, Streaming};
 
 use super::{
@@ -49,7 +50,7 @@ pub(super) struct Import {
     received: i64,
     /// The number of the batch's last row.
     last_of_batch: i64,
-    /// The number of the rows up to which all have been imported or rejected, and the line of the last one.
+    /// The number of the rows up to which all have been imported or rejected, and the line of the last imported one.
     confirmed: (i64, i64),
     /// The number of rows rejected since. If the import is interrupted, its client sends them again.
     failed_since: i64,
@@ -99,7 +100,7 @@ impl Import {
         loop {
             let message = match within(IDLE, "row", rows.message()).await {
                 Ok(Some(message)) => message.message,
-                // The gRPC library passes a stream that its client has cancelled off as one that has ended.
+                // The gRPC library reports a stream that its client has cancelled as one that has ended.
                 Ok(None) if self.keys.is_some() => {
                     return Err(out_of_place(
                         "the stream of an import with a request_id must end with `end`",
@@ -107,8 +108,9 @@ impl Import {
                 }
                 Ok(None) => return self.carry_out().await,
                 Err(status) => {
-                    // The stream has broken. Rows that were received completely are imported. With an id, they wait
-                    // for its repetition: a part of a batch under the batch's key would be all that it ever does.
+                    // The stream has broken. Rows that were received completely are imported. With an id, they are left
+                    // to the retry: if only a part of a batch were recorded under the batch's key, the whole batch
+                    // would be refused.
                     if self.keys.is_none() {
                         self.carry_out().await?;
                     }
@@ -216,7 +218,8 @@ pub(super) fn export(
 ) -> impl Stream<Item = Result<v1::ExportItemsResponse, Status>> + Send {
     let pages = stream::try_unfold((api, Some(None), EXPORT_PAGE), move |(api, after, rows)| async move {
         let Some(after): Option<Option<ItemId>> = after else { return Ok(None) };
-        let items = read(api.reads().seller_items(seller, after, rows).await)?;
+        let query = ItemQuery { seller, withdrawn: false, after, limit: rows };
+        let items = read(api.reads().seller_items(&query).await)?;
         let messages = items.iter().map(|item| v1::ExportItemsResponse { item: Some(wire::item(item)) });
         // The page waits here until the client has read it, so it is bounded in bytes.
         let page = wire::within(EXPORT_PAGE_BYTES, messages);

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use futures::Stream;
 use souk_domain::TillRemoved;
 use souk_proto::v1::{self, seller_service_server::SellerService};
+use souk_store::ItemQuery;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::{
@@ -74,12 +75,9 @@ impl SellerService for SellerApi {
         let caller = Caller::of(&request)?.party;
         let request = request.into_inner();
         let page = query::display_seller_items(caller, &request)?;
-        let reads = self.0.reads();
-        let items = match request.withdrawn {
-            false => reads.seller_items(caller, page.after, page.rows()).await,
-            true => reads.withdrawn_items(caller, page.after, page.rows()).await,
-        };
-        let items = read(items)?;
+        let (withdrawn, after, limit) = (request.withdrawn, page.after, page.rows());
+        let query = ItemQuery { seller: caller, withdrawn, after, limit };
+        let items = read(self.0.reads().seller_items(&query).await)?;
         let (items, next_page_token) = page.fill(&items, |item| item.id, wire::item);
         Ok(Response::new(v1::DisplaySellerItemsResponse { items, next_page_token }))
     }

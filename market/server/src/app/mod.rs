@@ -17,7 +17,6 @@ use opening::{OpenPort, refusing_calls};
 use replicas::{ReplicaListener, StandingNotes, StoreFreshness};
 use rotate::{Changes, CredentialUsers, Rotator};
 pub use serve::ServeError;
-use souk_domain::PartyId;
 use souk_search::{Search, SearchError};
 use souk_store::{Health, OpeningProgress, Receipt, Replicas, Store, StoreError, StoreQueues};
 pub use stored_clock::{accept_stored_clock, stored_clock};
@@ -146,7 +145,8 @@ impl App {
             on_commit(followers, Arc::clone(&access), notes.clone(), activity.clone())
         })?;
         let rotator = credentials.into_rotator(Arc::clone(&access), relay.handle(), refusals.clone(), clock);
-        let talkers = top_talkers(search.clone());
+        let searches = search.clone();
+        let talkers = TopTalkers::new(move || searches.take_used());
         let parts = Arc::new(Parts {
             reads: store.reads,
             mailboxes: store.mailboxes,
@@ -299,12 +299,6 @@ fn start_relay(
         clock,
         clocks: Arc::clone(&store.clocks),
         random,
-    })
-}
-
-fn top_talkers(search: Search) -> TopTalkers {
-    TopTalkers::new(move || {
-        search.take_used().into_iter().map(|(PartyId(party), time)| (party, time)).collect()
     })
 }
 

@@ -100,8 +100,7 @@ impl Sender {
 
     /// Returns the number of queued jobs.
     pub(super) fn len(&self) -> usize {
-        let state = self.0.lock();
-        state.len()
+        self.0.lock().len()
     }
 
     /// Returns whether the lane has ended.

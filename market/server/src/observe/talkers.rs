@@ -8,6 +8,7 @@ use std::{
     collections::{HashMap, HashSet, VecDeque},
     fmt,
     hash::Hash,
+    iter,
     net::IpAddr,
     ops::Deref,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -15,9 +16,9 @@ use std::{
 };
 
 use souk_certs::{acceptor::source_of, identity::Identity};
+use souk_domain::PartyId;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::usage::{Usage, UsageTotals};
 
@@ -51,7 +52,7 @@ pub struct Top {
     pub strangers: Vec<(IpAddr, u64)>,
 }
 
-type BusyTimes = Vec<(Uuid, Duration)>;
+type BusyTimes = Vec<(PartyId, Duration)>;
 
 /// The usage of the last minute. Clones share it.
 #[derive(Clone)]
@@ -59,7 +60,7 @@ pub struct TopTalkers(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
-    /// Returns for how long the searches of parties ran, since the last time.
+    /// Returns for how long the searches of each party ran since the last call.
     searches: Box<dyn Fn() -> BusyTimes + Send + Sync>,
 }
 
@@ -67,8 +68,10 @@ struct Shared {
 struct State {
     next: u64,
     open: HashMap<u64, (Identity, Arc<Usage>)>,
-    /// The newest first. There is always one.
-    steps: VecDeque<Step>,
+    /// The present step.
+    newest: Step,
+    /// The steps before it that are in the window, the newest first.
+    finished: VecDeque<Step>,
 }
 
 #[derive(Debug, Default)]
@@ -77,7 +80,7 @@ struct Step {
     strangers: HashMap<IpAddr, u64>,
 }
 
-/// A connection, to whose usage its calls add. Clones are the same connection; it counts as open until all are dropped.
+/// A connection whose calls add to its usage. Clones are the same connection; it counts as open until all are dropped.
 #[derive(Clone, Debug)]
 pub struct Talker(Arc<Open>);
 
@@ -88,10 +91,9 @@ struct Open {
 }
 
 impl TopTalkers {
-    /// Creates the sums. `searches` returns for how long the searches of parties ran, since it was called before.
+    /// Creates the sums. `searches` returns for how long the searches of each party ran since its last call.
     pub fn new(searches: impl Fn() -> BusyTimes + Send + Sync + 'static) -> Self {
-        let state = State { steps: VecDeque::from([Step::default()]), ..State::default() };
-        Self(Arc::new(Shared { state: Mutex::new(state), searches: Box::new(searches) }))
+        Self(Arc::new(Shared { state: Mutex::default(), searches: Box::new(searches) }))
     }
 
     /// Begins to count the usage of a connection of a party.
@@ -109,7 +111,7 @@ impl TopTalkers {
     /// Counts a failed handshake.
     pub fn handshake_failed(&self, address: IpAddr) {
         let mut state = self.state();
-        let strangers = &mut state.newest().strangers;
+        let strangers = &mut state.newest.strangers;
         if strangers.len() >= COUNTED {
             keep_most(strangers);
         }
@@ -132,7 +134,7 @@ impl TopTalkers {
         let mut state = self.state();
         state.collect(searches);
         let (mut parties, mut strangers) = (HashMap::new(), HashMap::new());
-        for step in &state.steps {
+        for step in iter::once(&state.newest).chain(&state.finished) {
             add(&mut parties, &step.parties);
             add(&mut strangers, &step.strangers);
         }
@@ -161,11 +163,11 @@ impl TopTalkers {
         let searches = (self.0.searches)();
         let mut state = self.state();
         state.collect(searches);
-        let newest = state.newest();
-        keep_leaders(&mut newest.parties);
-        keep_most(&mut newest.strangers);
-        state.steps.push_front(Step::default());
-        state.steps.truncate(STEPS);
+        let mut finished = std::mem::take(&mut state.newest);
+        keep_leaders(&mut finished.parties);
+        keep_most(&mut finished.strangers);
+        state.finished.push_front(finished);
+        state.finished.truncate(STEPS - 1);
     }
 
     /// Locks the sums. A poisoned lock is used as it is: a wrong count is only a wrong figure.
@@ -188,33 +190,25 @@ impl fmt::Debug for TopTalkers {
 }
 
 impl State {
-    fn newest(&mut self) -> &mut Step {
-        if self.steps.is_empty() {
-            self.steps.push_front(Step::default());
-        }
-        &mut self.steps[0]
-    }
-
     /// Takes what the open connections have counted, and the time of searches.
     fn collect(&mut self, searches: BusyTimes) {
-        let fresh: Vec<_> = self.open.values().map(|(identity, usage)| (*identity, usage.take())).collect();
-        let parties = &mut self.newest().parties;
-        for (identity, totals) in fresh {
-            add_usage(parties, identity, totals);
+        let parties = &mut self.newest.parties;
+        for (identity, usage) in self.open.values() {
+            add_usage(parties, *identity, usage.take());
         }
         if searches.is_empty() {
             return;
         }
         let searches: HashMap<_, _> = searches.into_iter().collect();
         for (identity, totals) in parties {
-            let searched = identity.uuid().and_then(|party| searches.get(&party));
+            let searched = identity.uuid().and_then(|party| searches.get(&PartyId(party)));
             totals.busy += searched.copied().unwrap_or_default();
         }
     }
 
     fn leave(&mut self, number: u64) {
         let Some((identity, usage)) = self.open.remove(&number) else { return };
-        add_usage(&mut self.newest().parties, identity, usage.take());
+        add_usage(&mut self.newest.parties, identity, usage.take());
     }
 }
 
@@ -295,6 +289,8 @@ impl Drop for Open {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     fn party(number: u128) -> Identity {
@@ -335,7 +331,7 @@ mod tests {
 
     #[test]
     fn time_on_threads_comes_first_and_includes_searches() {
-        let searched = Mutex::new(vec![(Uuid::from_u128(2), Duration::from_millis(5))]);
+        let searched = Mutex::new(vec![(PartyId(Uuid::from_u128(2)), Duration::from_millis(5))]);
         let talkers = TopTalkers::new(move || std::mem::take(&mut searched.lock().unwrap()));
         let (one, other) = (talkers.enter(party(1)), talkers.enter(party(2)));
         for _ in 0..100 {
@@ -359,7 +355,7 @@ mod tests {
                 talker.add_received(1 << 40);
             }
         }
-        assert!(talkers.state().newest().parties.len() <= COUNTED);
+        assert!(talkers.state().newest.parties.len() <= COUNTED);
         talkers.step();
         let kept = talkers.top(usize::MAX).parties;
         assert!(kept.len() <= 4 * KEPT && kept.iter().any(|party| party.totals.received_bytes == 1 << 40));
@@ -375,6 +371,6 @@ mod tests {
         }
         let strangers = talkers.top(9).strangers;
         assert_eq!(strangers[0], ("2001:db8::".parse().unwrap(), 3 * COUNTED as u64), "one /64 prefix");
-        assert!(talkers.state().newest().strangers.len() <= COUNTED);
+        assert!(talkers.state().newest.strangers.len() <= COUNTED);
     }
 }

@@ -27,7 +27,7 @@ const PER_SECOND: u32 = 100;
 /// Maximum number of control frames that a connection may send at once, whatever it has received before: a client that
 /// was slow may acknowledge many frames of data together.
 const MOST: u32 = 16_384;
-/// As how many control frames a CONTINUATION frame counts. The metadata that a call may have fits into one frame, so
+/// How many control frames a CONTINUATION frame counts as. The metadata that a call may have fits into one frame, so
 /// legal clients send none, and decoding one takes as long as many control frames.
 const PER_CONTINUATION: u32 = 32;
 /// Control frames that a call may cause by itself: its cancellation, priorities, and updates of windows.
@@ -109,7 +109,7 @@ impl FrameBudget {
         Self { left: BURST, refilled: now, is_spent: false }
     }
 
-    /// Counts a frame from the client. The time is read only when nothing is left.
+    /// Counts a frame from the client. The time is read only when too little is left.
     pub(super) fn received(&mut self, frame: FrameHeader, now: impl FnOnce() -> Instant) {
         match frame.kind {
             HEADERS => self.earn(PER_CALL),
@@ -164,7 +164,7 @@ impl FrameBudget {
         )]
         let whole = earned as u32;
         if whole > 0 {
-            self.left = (self.left + whole).min(MOST);
+            self.earn(whole);
             self.refilled = now;
         }
     }

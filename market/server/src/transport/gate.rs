@@ -24,7 +24,7 @@ use super::{
 };
 use crate::access::{CallRates, rate_limited};
 
-/// As how many refused requests one with too much metadata counts. HTTP/2 has decoded all of it before the request is
+/// How many refused requests one with too much metadata counts as. HTTP/2 has decoded all of it before the request is
 /// seen, which takes as long as many others, and repeating the request can't help.
 const METADATA_WEIGHT: u32 = 32;
 
@@ -89,9 +89,9 @@ impl State {
     }
 }
 
-/// Returns as how many refusals a response counts. It is one if this request could never have succeeded: it named no
-/// method of the market, or the caller may not make it. The rate is counted where it is checked; overload is not the
-/// caller's fault.
+/// Returns how many refusals a response counts as. It counts if this request could never have succeeded: it named no
+/// method of the market, the caller may not make it, or it had too much metadata. The rate is counted where it is
+/// checked; overload is not the caller's fault.
 fn refusals<A>(response: &Response<A>) -> u32 {
     let code = response.headers().get(Status::GRPC_STATUS).map(|code| Code::from_bytes(code.as_bytes()));
     match code {

@@ -46,9 +46,8 @@ const ERROR_CODES: [&str; 14] = [
 ];
 
 /// A stream between TLS and HTTP/2. It lets the other connections of its thread have their turn, pauses after many
-/// refused requests, reads no further once
-/// its client has sent more control frames than its calls and the market's answers explain, and records why the market
-/// ends the connection.
+/// refused requests, reads no further once its client has sent more control frames than its calls and the market's
+/// answers explain, and records why the market ends the connection.
 #[derive(Debug)]
 pub(super) struct Metered<S> {
     stream: Take<S>,
@@ -153,7 +152,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
             return Poll::Pending;
         }
         ready!(this.brake.poll_release(context));
-        // Looked at before the next piece, not after one: h2 may have something to say about the last one.
+        // Checked before a piece is read, not after: h2 may still report an error in the last one.
         if this.has_read_enough() {
             return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
         }

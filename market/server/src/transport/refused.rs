@@ -35,7 +35,7 @@ struct Counts {
 }
 
 impl RefusedRequests {
-    /// Counts a refused request, by its weight. Returns whether it was the one with which there are too many in a row.
+    /// Counts a refused request, by its weight. Returns whether this request makes it too many in a row.
     pub(super) fn add(&self, weight: u32) -> bool {
         self.0.total.fetch_add(weight.into(), Ordering::Relaxed);
         let before = self.0.in_a_row.fetch_add(weight, Ordering::Relaxed);
@@ -69,7 +69,7 @@ impl SlowedConnections {
 #[derive(Debug)]
 pub(super) struct Brake {
     refused: RefusedRequests,
-    /// As many of them as were taken into account.
+    /// How many of them have been taken into account.
     seen: u64,
     left: u32,
     refilled: Instant,
@@ -117,11 +117,12 @@ impl Brake {
     }
 
     fn refill(&mut self) {
-        let passed = Instant::now().saturating_duration_since(self.refilled);
+        let now = Instant::now();
+        let passed = now.saturating_duration_since(self.refilled);
         let earned = passed.as_millis() * u128::from(PER_SECOND) / 1_000;
         if earned > 0 {
             self.left = u32::try_from(earned).unwrap_or(BURST).saturating_add(self.left).min(BURST);
-            self.refilled = Instant::now();
+            self.refilled = now;
         }
     }
 }

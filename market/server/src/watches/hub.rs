@@ -8,7 +8,7 @@ use std::{
 
 use souk_domain::{Item, ItemId, PartyId};
 use souk_search::{Search, SearchLoad};
-use souk_store::{Reads, StoreError};
+use souk_store::{ItemQuery, Reads, StoreError};
 use tokio::{
     sync::watch,
     time::{MissedTickBehavior, interval, sleep},
@@ -185,7 +185,8 @@ impl Hub {
             self.sellers.clear();
         }
         let Some((seller, after)) = self.sellers.front().copied() else { return Ok(false) };
-        let page = self.reads.seller_items(seller, after, PAGE).await?;
+        let query = ItemQuery { seller, withdrawn: false, after, limit: PAGE };
+        let page = self.reads.seller_items(&query).await?;
         self.evaluate(&page);
         // One page in turn, so that a seller with many items does not hold up the others.
         self.sellers.pop_front();

@@ -62,7 +62,7 @@ impl BatchKeys {
 pub struct ImportProgress<'a> {
     /// The number of rows, from the beginning of the stream, that have been imported or rejected.
     pub rows: i64,
-    /// The line of the last of them.
+    /// The line of the last one that was imported.
     pub line: i64,
     /// What these rows did.
     pub done: &'a v1::ImportItemsResponse,

@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use souk_proto::Reason;
 use tonic::Status;
 
-use super::status::{invalid_fields, status};
+use super::{parse::Fields, status::status};
 
 /// Number of rows on a page if the caller does not specify it.
 const DEFAULT_PAGE_SIZE: usize = 50;
@@ -23,14 +23,9 @@ const BINDING_BYTES: usize = 8;
 
 /// Returns the number of rows for a page from the request's `page_size`.
 fn page_size(requested: i32) -> Result<usize, Status> {
-    match usize::try_from(requested) {
-        Ok(0) => Ok(DEFAULT_PAGE_SIZE),
-        Ok(size) => Ok(size.min(MAX_PAGE_SIZE)),
-        Err(_) => Err(invalid_fields(vec![tonic_types::FieldViolation::new(
-            "page_size",
-            format!("is {requested}; leave it out or give 1 to {MAX_PAGE_SIZE}"),
-        )])),
-    }
+    let mut fields = Fields::new();
+    let size = fields.limit("page_size", requested, (DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE));
+    fields.finish(size)
 }
 
 /// One page of a query: its size and where it starts.

@@ -138,6 +138,18 @@ impl Fields {
         Some(id)
     }
 
+    /// Parses a maximum number of rows: 0 means the default, and a larger one than the maximum is reduced to it.
+    pub fn limit(&mut self, field: &str, limit: i32, (default, most): (usize, usize)) -> Option<usize> {
+        match usize::try_from(limit) {
+            Ok(0) => Some(default),
+            Ok(limit) => Some(limit.min(most)),
+            Err(_) => {
+                self.wrong(field, format!("is {limit}; leave it out or give 1 to {most}"));
+                None
+            }
+        }
+    }
+
     /// Returns the parsed value, or all mistakes as one sentence.
     pub fn finish_as_text<T>(self, parsed: Option<T>) -> Result<T, String> {
         match parsed {

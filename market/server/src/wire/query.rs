@@ -132,14 +132,13 @@ pub fn list_rides(
 
 /// Returns the smallest and the largest id that begin with these digits.
 fn with_prefix(prefix: &str) -> Result<(RideId, RideId), &'static str> {
-    const DIGITS: usize = 32;
-    let digits: String = prefix.chars().filter(|digit| *digit != '-').collect();
-    if digits.len() > DIGITS || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return Err("is not the beginning of a UUID; give up to 32 digits of 0-9 and a-f");
-    }
-    let bound = |filled: String| u128::from_str_radix(&filled, 16).map(|id| RideId(Uuid::from_u128(id)));
-    let ids = bound(format!("{digits:0<DIGITS$}")).ok().zip(bound(format!("{digits:f<DIGITS$}")).ok());
-    ids.ok_or("is not the beginning of a UUID; give up to 32 digits of 0-9 and a-f")
+    let digits = prefix.replace('-', "");
+    // Without hyphens, only a text of 32 digits is a UUID. Longer texts are not shortened here.
+    let bound = |filled: String| {
+        let id = Uuid::try_parse(&filled).map(RideId);
+        id.map_err(|_| "is not the beginning of a UUID; give up to 32 digits of 0-9 and a-f")
+    };
+    Ok((bound(format!("{digits:0<32}"))?, bound(format!("{digits:f<32}"))?))
 }
 
 /// Converts a ListMailboxes request to a page.
@@ -225,16 +224,8 @@ pub fn summarize_sales(request: &v1::SummarizeSalesRequest) -> Result<(TimeRange
     if placed != TimeRange::ALL && placed.until > placed.from.plus(MAX_SUMMARY) {
         fields.wrong("until_time", "is more than 366 days after from_time; ask for a shorter time");
     }
-    let items = match usize::try_from(request.item_limit) {
-        Ok(0) => DEFAULT_SUMMARY_ITEMS,
-        Ok(items) => items.min(MAX_SUMMARY_ITEMS),
-        Err(_) => {
-            let limit = request.item_limit;
-            fields.wrong("item_limit", format!("is {limit}; leave it out or give 1 to {MAX_SUMMARY_ITEMS}"));
-            0
-        }
-    };
-    fields.finish(Some((placed, items)))
+    let items = fields.limit("item_limit", request.item_limit, (DEFAULT_SUMMARY_ITEMS, MAX_SUMMARY_ITEMS));
+    fields.finish(items.map(|items| (placed, items)))
 }
 
 /// Refuses a summary that would lack archived orders, because an end of its time lies within their day.

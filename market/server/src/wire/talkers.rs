@@ -16,13 +16,9 @@ const TALKERS: (usize, usize) = (10, 200);
 
 /// Returns how many parties a ListTopTalkers request asks for.
 pub fn how_many_talkers(request: &v1::ListTopTalkersRequest) -> Result<usize, Status> {
-    let (default, most) = TALKERS;
     let mut fields = Fields::new();
-    let limit = usize::try_from(request.limit).ok();
-    if limit.is_none() {
-        fields.wrong("limit", format!("is negative; leave it out or give 1 to {most}"));
-    }
-    fields.finish(limit.map(|limit| if limit == 0 { default } else { limit.min(most) }))
+    let limit = fields.limit("limit", request.limit, TALKERS);
+    fields.finish(limit)
 }
 
 /// Converts the usage of the last minute to its message. `known` has the registered ones of its parties.

@@ -81,7 +81,8 @@ fn is_due(state: &State, order: &Order, horizon: Timestamp) -> bool {
 fn keep_sums(state: &mut State, order: &Order) {
     let is_listed = |item: ItemId| state.items.get(&item).is_some_and(|item| item.is_listed());
     let key = (order.buyer, order.item);
-    // A deleted item can't be rated. But a rating that it has must stay when the buyer cancels another order.
+    // A withdrawn item can't be rated, so its purchases are not kept, even if it is put back on sale later. But a rating
+    // that it has must stay when the buyer cancels another order.
     if order.status.stands() && (is_listed(order.item) || state.ratings.contains_key(&key)) {
         state.archived.bought.insert(key);
     }

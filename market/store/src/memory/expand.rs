@@ -42,7 +42,7 @@ fn expand_some(state: &mut State, seller: PartyId, share: usize, recipients: &mu
         };
         let withdraws = matches!(fan_out.event.kind, EventKind::ItemWithdrawn { .. });
         if withdraws && state.items.get(&fan_out.item).is_some_and(|item| item.is_listed()) {
-            // The seller has put it back on the market. Whoever was not notified yet keeps the wish.
+            // The seller has put it back on the market. Buyers who were not notified yet keep their wishes.
             used += 1;
             continue;
         }

@@ -75,12 +75,12 @@ impl Orders {
 
 #[cfg(test)]
 mod tests {
-    use souk_domain::{Outcome, Stars, action};
+    use souk_domain::{Outcome, action};
 
     use super::{super::Memory, *};
     use crate::{
         Lane,
-        fixture::{self, ALICE, BOB, act, buy, lamp},
+        fixture::{self, ALICE, BOB, act, buy, lamp, rate},
         memory::lane::MemoryLane,
     };
 
@@ -112,7 +112,6 @@ mod tests {
         fill(&memory, &first);
         let reads = || memory.state().orders.reads.replace(0);
         let ratings = |item| memory.state().items[&item].rating.count;
-        let rate = |item| action::Rate { item, stars: Stars::parse(4).unwrap(), update_existing: true };
 
         reads();
         act(&mut lane, 7, BOB, rate(common)).await;

@@ -8,7 +8,7 @@ use souk_domain::{
 
 use super::{Memory, rows::count, summary};
 use crate::{
-    FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads, RideQuery, StoreError,
+    FeedEntry, FeedPosition, ItemQuery, OrderQuery, OrdersOf, Reads, RideQuery, StoreError,
     audit::{AuditRow, Head},
 };
 
@@ -56,26 +56,10 @@ impl Reads for Memory {
         Ok(ids.iter().filter_map(|id| state.item(*id)).collect())
     }
 
-    async fn seller_items(
-        &self,
-        seller: PartyId,
-        after: Option<ItemId>,
-        limit: usize,
-    ) -> Result<Vec<Item>, StoreError> {
+    async fn seller_items(&self, query: &ItemQuery) -> Result<Vec<Item>, StoreError> {
+        let ItemQuery { seller, withdrawn, after, limit } = *query;
         let state = self.state();
-        let own = state.items.values().filter(|item| item.seller == seller && item.is_listed());
-        let page = own.filter(|item| after.is_none_or(|after| item.id > after)).take(limit);
-        Ok(page.filter_map(|item| state.item(item.id)).collect())
-    }
-
-    async fn withdrawn_items(
-        &self,
-        seller: PartyId,
-        after: Option<ItemId>,
-        limit: usize,
-    ) -> Result<Vec<Item>, StoreError> {
-        let state = self.state();
-        let own = state.items.values().filter(|item| item.seller == seller && !item.is_listed());
+        let own = state.items.values().filter(|item| item.seller == seller && item.is_listed() != withdrawn);
         let page = own.filter(|item| after.is_none_or(|after| item.id > after)).take(limit);
         Ok(page.filter_map(|item| state.item(item.id)).collect())
     }

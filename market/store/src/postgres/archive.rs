@@ -50,7 +50,8 @@ const SEEN: &str =
 
 const LOCK: &str = "SELECT pg_advisory_xact_lock(1936682347, 5)";
 
-/// Deletes orders and keeps what is needed of them. A deleted item can't be rated, and items are never listed again.
+/// Deletes orders and keeps what is needed of them. A withdrawn item can't be rated, so its purchases are not kept, even if
+/// it is put back on sale later. But a rating that it has must stay when the buyer cancels another order.
 const PRUNE_ORDERS: &str = concat!(
     "WITH gone AS (DELETE FROM orders WHERE id IN (SELECT id FROM orders WHERE ",
     due!(),

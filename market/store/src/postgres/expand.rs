@@ -34,7 +34,7 @@ const OLDEST_EVENTS: &str = "SELECT queued.* FROM unnest($1::UUID[]) AS next (se
      (SELECT event.seller, seq, item, withdraws, cursor, body, occurred_at FROM event WHERE NOT is_done \
      AND event.seller = next.seller ORDER BY event.seller, seq LIMIT $2) AS queued";
 /// The next wishers of each event's item. A cursor is the last buyer served. If the seller has put a withdrawn item back
-/// on the market, whoever was not notified yet keeps the wish.
+/// on the market, buyers who were not notified yet keep their wishes.
 const WISHERS: &str = "SELECT asked.seq, found.buyer FROM unnest($1::BIGINT[], $2::BIGINT[], $3::UUID[], $5::BOOLEAN[]) \
      AS asked (seq, item, cursor, withdraws) CROSS JOIN LATERAL (SELECT buyer FROM wish WHERE wish.item = asked.item \
      AND buyer > asked.cursor AND (NOT asked.withdraws OR \

@@ -14,6 +14,7 @@ use super::{
     connection::{Connection, PATIENCE, params},
     convert::{self, get, unreadable},
     error::Failure,
+    rows::pairs,
     statements as sql,
 };
 use crate::Standing;
@@ -219,12 +220,12 @@ async fn ask(
         asked.push((pipeline.add(sql::LOAD_NAMES, params![names]), &mut answers.names));
     }
     if !keys.wishes.is_empty() {
-        let (buyers, items) = pairs(keys.wishes.iter());
+        let (buyers, items) = pairs(keys.wishes.iter().copied());
         asked.push((pipeline.add(sql::LOAD_WISHES, params![buyers, items]), &mut answers.wishes));
     }
     if !rated.is_empty() {
-        // After the items, whose locks keep others from changing what is read here.
-        let (buyers, items) = pairs(rated.keys());
+        // After the items, whose locks keep other markets from changing what is read here.
+        let (buyers, items) = pairs(rated.keys().copied());
         let load = params![buyers.clone(), items.clone()];
         asked.push((pipeline.add(sql::LOAD_RATINGS, load), &mut answers.ratings));
         let enough: Vec<i64> = rated.values().copied().collect();
@@ -252,11 +253,6 @@ async fn ask(
         *answer = std::mem::take(&mut answered[place]);
     }
     Ok(answers)
-}
-
-/// Returns buyers and items as array columns.
-fn pairs<'a>(keys: impl Iterator<Item = &'a (PartyId, ItemId)>) -> (Vec<Uuid>, Vec<i64>) {
-    keys.map(|(buyer, item)| (buyer.0, item.0)).unzip()
 }
 
 fn take_over_rest(answers: &Answers, rows: &mut WorkingSet) -> Result<(), Failure> {

@@ -1,13 +1,13 @@
 //! Counts what RateItem and CancelOrder read for a buyer of a million orders.
 
-use souk_domain::{ItemId, OrderId, Outcome, RatingSummary, Stars, action};
+use souk_domain::{ItemId, OrderId, Outcome, RatingSummary, action};
 use souk_testkit::{database::DatabaseServer, eventually, postgres::is_there};
 use uuid::Uuid;
 
 use super::{PostgresOptions, open};
 use crate::{
     Store,
-    fixture::{self, ALICE, BOB, act, buy, lamp},
+    fixture::{self, ALICE, BOB, act, buy, lamp, rate},
 };
 
 const ORDERS: i64 = 1_000_000;
@@ -69,7 +69,6 @@ async fn rating_and_cancelling_read_few_of_a_million_orders() {
     let before = read(&server);
     let mut store = opened(&server).await;
     let mut lane = store.lanes.remove(0);
-    let rate = |item| action::Rate { item, stars: Stars::parse(4).unwrap(), update_existing: true };
     let (common, rare) = (ItemId(1), ItemId(3));
     let rated = act(&mut lane, 1_001, BOB, rate(common)).await;
     assert_eq!(rated, Outcome::Rated(RatingSummary { count: 1, total_stars: 4 }));

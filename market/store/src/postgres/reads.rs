@@ -21,7 +21,7 @@ use super::{
     summary,
 };
 use crate::{
-    FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads, RideQuery, StoreError,
+    FeedEntry, FeedPosition, ItemQuery, OrderQuery, OrdersOf, Reads, RideQuery, StoreError,
     audit::{AuditRow, Head},
     shares::Shares,
 };
@@ -61,18 +61,20 @@ const ITEMS: &str = concat!(
     item_columns!(),
     " FROM item JOIN party ON party.id = item.seller WHERE item.id = ANY($1)"
 );
-const SELLER_ITEMS: &str = concat!(
-    "SELECT ",
-    item_columns!(),
-    " FROM item JOIN party ON party.id = item.seller WHERE item.seller = $1 AND item.id > $2 \
-     AND item.deleted_at IS NULL ORDER BY item.id LIMIT $3"
-);
-const WITHDRAWN_ITEMS: &str = concat!(
-    "SELECT ",
-    item_columns!(),
-    " FROM item JOIN party ON party.id = item.seller WHERE item.seller = $1 AND item.id > $2 \
-     AND item.deleted_at IS NOT NULL ORDER BY item.id LIMIT $3"
-);
+macro_rules! items_of_seller {
+    ($which:literal) => {
+        concat!(
+            "SELECT ",
+            item_columns!(),
+            " FROM item JOIN party ON party.id = item.seller WHERE item.seller = $1 AND item.id > $2 \
+             AND item.deleted_at ",
+            $which,
+            " ORDER BY item.id LIMIT $3"
+        )
+    };
+}
+const SELLER_ITEMS: &str = items_of_seller!("IS NULL");
+const WITHDRAWN_ITEMS: &str = items_of_seller!("IS NOT NULL");
 const ORDER: &str = concat!("SELECT ", order_columns!(), " FROM orders WHERE id = $1");
 macro_rules! orders_of {
     ($side:literal) => {
@@ -177,28 +179,13 @@ impl Reads for PostgresReads {
         all(&self.pool.query(ITEMS, || params![ids.clone()]).await?, convert::item)
     }
 
-    async fn seller_items(
-        &self,
-        seller: PartyId,
-        after: Option<ItemId>,
-        limit: usize,
-    ) -> Result<Vec<Item>, StoreError> {
+    async fn seller_items(&self, query: &ItemQuery) -> Result<Vec<Item>, StoreError> {
+        let ItemQuery { seller, withdrawn, after, limit } = *query;
         let _share = self.shares.enter(seller).await?;
+        let sql = if withdrawn { WITHDRAWN_ITEMS } else { SELLER_ITEMS };
         let after = after.map_or(0, |id| id.0);
         let params = || params![seller.0, after, at_most(limit)];
-        all(&self.reports.query(SELLER_ITEMS, params).await?, convert::item)
-    }
-
-    async fn withdrawn_items(
-        &self,
-        seller: PartyId,
-        after: Option<ItemId>,
-        limit: usize,
-    ) -> Result<Vec<Item>, StoreError> {
-        let _share = self.shares.enter(seller).await?;
-        let after = after.map_or(0, |id| id.0);
-        let params = || params![seller.0, after, at_most(limit)];
-        all(&self.reports.query(WITHDRAWN_ITEMS, params).await?, convert::item)
+        all(&self.reports.query(sql, params).await?, convert::item)
     }
 
     async fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {

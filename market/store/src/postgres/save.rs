@@ -14,6 +14,7 @@ use super::{
     deliveries::{Content, NewDelivery, put_deliveries},
     error::Failure,
     load::Before,
+    rows::pairs,
     statements as sql,
 };
 use crate::{Receipt, audit};
@@ -237,7 +238,7 @@ fn add_wishes_and_ratings(pipeline: &mut Pipeline<'_>, rows: &WorkingSet) {
         pipeline.add(sql::PUT_WISHES, params![buyers, items, column!(added, |wish| wish.added_at.0)]);
     }
     let gone = rows.wishes.changes().filter(|(_, wish)| wish.is_none()).map(|(key, _)| key);
-    let (buyers, items): (Vec<Uuid>, Vec<i64>) = gone.map(|(buyer, item)| (buyer.0, item.0)).unzip();
+    let (buyers, items) = pairs(gone);
     if !buyers.is_empty() {
         pipeline.add(sql::REMOVE_WISHES, params![buyers, items]);
     }
@@ -248,7 +249,7 @@ fn add_wishes_and_ratings(pipeline: &mut Pipeline<'_>, rows: &WorkingSet) {
         pipeline.add(sql::PUT_RATINGS, params![buyers, items, stars]);
     }
     let gone = rows.ratings.changes().filter(|(_, stars)| stars.is_none()).map(|(key, _)| key);
-    let (buyers, items): (Vec<Uuid>, Vec<i64>) = gone.map(|(buyer, item)| (buyer.0, item.0)).unzip();
+    let (buyers, items) = pairs(gone);
     if !buyers.is_empty() {
         pipeline.add(sql::REMOVE_RATINGS, params![buyers, items]);
     }

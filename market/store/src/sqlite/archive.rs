@@ -113,8 +113,8 @@ fn prune_orders(
         } else {
             sums.orders += 1;
             sums.units += units;
-            // A deleted item can't be rated, and items are never listed again. But a rating that it has must stay when the
-            // buyer cancels another order.
+            // A withdrawn item can't be rated, so its purchases are not kept, even if it is put back on sale later. But a
+            // rating that it has must stay when the buyer cancels another order.
             bought.execute([buyer, item])?;
         }
         pruned.first = if pruned.count == 0 { id.0 } else { pruned.first.min(id.0) };

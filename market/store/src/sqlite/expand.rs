@@ -92,7 +92,7 @@ fn expand_some(
          JOIN event ON event.seq = fan_out.event WHERE seller = ? ORDER BY fan_out.event LIMIT 1",
     )?;
     // The cursor is the last buyer served, so that the next step continues after it. If the seller has put a withdrawn
-    // item back on the market, whoever was not notified yet keeps the wish.
+    // item back on the market, buyers who were not notified yet keep their wishes.
     let mut wishers = transaction.prepare_cached(
         "SELECT buyer FROM wish WHERE item = ?1 AND buyer > ?2 \
          AND NOT (?4 AND EXISTS (SELECT 1 FROM item WHERE id = ?1 AND deleted_at IS NULL)) ORDER BY buyer LIMIT ?3",

@@ -9,10 +9,10 @@ use rusqlite::{
     Connection, StatementStatus,
     trace::{TraceEvent, TraceEventCodes},
 };
-use souk_domain::{Action, ItemId, OrderId, Outcome, RatingSummary, Stars, action};
+use souk_domain::{Action, ItemId, OrderId, Outcome, RatingSummary, action};
 
 use super::{load, open, save};
-use crate::fixture::{self, ALICE, BOB, act, buy, command, decided, keys_of, lamp};
+use crate::fixture::{self, ALICE, BOB, act, buy, command, decided, keys_of, lamp, rate};
 
 const ORDERS: i64 = 1_000_000;
 /// Each step of SQLite's virtual machine reads one row at most. A command takes a few hundred, however many rows there are.
@@ -95,7 +95,6 @@ async fn rating_and_cancelling_read_few_of_a_million_orders() {
     connection.execute_batch("PRAGMA foreign_keys = ON").unwrap();
     let mut shop = Counted::new(connection);
 
-    let rate = |item| action::Rate { item, stars: Stars::parse(4).unwrap(), update_existing: true };
     let (common, rare) = (ItemId(1), ItemId(3));
     let rated = shop.act(rate(common));
     assert_eq!(rated, Outcome::Rated(RatingSummary { count: 1, total_stars: 4 }));

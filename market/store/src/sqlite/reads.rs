@@ -19,7 +19,7 @@ use super::{
     summary,
 };
 use crate::{
-    FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads, RideQuery, StoreError,
+    FeedEntry, FeedPosition, ItemQuery, OrderQuery, OrdersOf, Reads, RideQuery, StoreError,
     audit::{AuditRow, Head},
     shares::Shares,
 };
@@ -113,33 +113,13 @@ impl Reads for SqliteReads {
             .await
     }
 
-    async fn seller_items(
-        &self,
-        seller: PartyId,
-        after: Option<ItemId>,
-        limit: usize,
-    ) -> Result<Vec<Item>, StoreError> {
+    async fn seller_items(&self, query: &ItemQuery) -> Result<Vec<Item>, StoreError> {
+        let ItemQuery { seller, withdrawn, after, limit } = *query;
         let _share = self.shares.enter(seller).await?;
+        let which = if withdrawn { "IS NOT NULL" } else { "IS NULL" };
         let sql = format!(
             "SELECT {ITEM} FROM item JOIN party ON party.id = item.seller WHERE seller = ? AND item.id > ? \
-             AND deleted_at IS NULL ORDER BY item.id LIMIT ?"
-        );
-        let after = after.map_or(0, |id| id.0);
-        self.reports
-            .run(move |c| many(c, &sql, params![blob(seller), after, at_most(limit)], convert::item))
-            .await
-    }
-
-    async fn withdrawn_items(
-        &self,
-        seller: PartyId,
-        after: Option<ItemId>,
-        limit: usize,
-    ) -> Result<Vec<Item>, StoreError> {
-        let _share = self.shares.enter(seller).await?;
-        let sql = format!(
-            "SELECT {ITEM} FROM item JOIN party ON party.id = item.seller WHERE seller = ? AND item.id > ? \
-             AND deleted_at IS NOT NULL ORDER BY item.id LIMIT ?"
+             AND deleted_at {which} ORDER BY item.id LIMIT ?"
         );
         let after = after.map_or(0, |id| id.0);
         self.reports

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::open;
 use crate::{
-    ByReliability, DueQuery, FeedPosition, Fix, Lane, LeaseOwner, OrderQuery, OrdersOf, Retention,
+    ByReliability, DueQuery, FeedPosition, Fix, ItemQuery, Lane, LeaseOwner, OrderQuery, OrdersOf, Retention,
     Settlement, Store, Verdict,
     fixture::{self, ALICE, BOB, ITEM, NOW, act, buy},
 };
@@ -57,7 +57,8 @@ async fn read(store: &Store) {
     reads.audit_head().await.unwrap();
     reads.item(ITEM).await.unwrap();
     reads.items(&[ITEM]).await.unwrap();
-    reads.seller_items(ALICE, Some(ItemId(0)), 10).await.unwrap();
+    let (seller, after) = (ALICE, Some(ItemId(0)));
+    reads.seller_items(&ItemQuery { seller, withdrawn: false, after, limit: 10 }).await.unwrap();
     reads.order(OrderId(1)).await.unwrap();
     let placed = TimeRange::ALL;
     for of in [OrdersOf::Buyer(BOB), OrdersOf::Seller(ALICE)] {

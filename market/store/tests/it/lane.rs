@@ -5,7 +5,7 @@ use std::time::Duration;
 use souk_domain::{
     Action, CancelReason, ItemId, OrderId, OrderStatus, Outcome, Refusal, Stars, TimeRange, action,
 };
-use souk_store::{FeedPosition, OrderQuery, OrdersOf};
+use souk_store::{FeedPosition, ItemQuery, OrderQuery, OrdersOf};
 
 use super::{
     ALICE, BOB, CAROL, DAVE, Shop, buy, import, line, on_every_back_end, party, reprice, sell, sell_as,
@@ -136,8 +136,10 @@ async fn pages_continue_by_keyset(mut shop: Shop) {
     }
     let reads = std::sync::Arc::clone(&shop.store.reads);
     let ids = |items: Vec<souk_domain::Item>| items.into_iter().map(|item| item.id).collect::<Vec<_>>();
-    assert_eq!(ids(reads.seller_items(party(ALICE), None, 2).await.unwrap()), own[..2]);
-    assert_eq!(ids(reads.seller_items(party(ALICE), Some(own[1]), 9).await.unwrap()), own[2..]);
+    let first = ItemQuery { seller: party(ALICE), withdrawn: false, after: None, limit: 2 };
+    let rest = ItemQuery { after: Some(own[1]), limit: 9, ..first };
+    assert_eq!(ids(reads.seller_items(&first).await.unwrap()), own[..2]);
+    assert_eq!(ids(reads.seller_items(&rest).await.unwrap()), own[2..]);
     let mut placed = Vec::new();
     for item in &own {
         let Outcome::Order(order) = shop.act(BOB, buy(*item, 1)).await.unwrap() else { panic!("no order") };

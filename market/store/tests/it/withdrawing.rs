@@ -1,6 +1,7 @@
 //! Items that are withdrawn and put back on the market, and SKUs that are given later, on every back end.
 
 use souk_domain::{Action, EventKind, Item, ItemId, ItemPatch, Outcome, Quantity, Refusal, action};
+use souk_store::ItemQuery;
 
 use super::{ALICE, BOB, CAROL, DAVE, Shop, buy, on_every_back_end, party, sell_as, sku};
 
@@ -38,6 +39,11 @@ fn item_of(outcome: Result<Outcome, Refusal>) -> Item {
     }
 }
 
+/// Returns a query for what Alice has withdrawn.
+fn withdrawn() -> ItemQuery {
+    ItemQuery { seller: party(ALICE), withdrawn: true, after: None, limit: 9 }
+}
+
 fn ids(items: &[Item]) -> Vec<ItemId> {
     items.iter().map(|item| item.id).collect()
 }
@@ -53,9 +59,11 @@ async fn withdrawn_items_are_listed_apart(mut shop: Shop) {
         shop.act(ALICE, delete(*item)).await.unwrap();
     }
     let reads = &shop.store.reads;
-    assert_eq!(ids(&reads.withdrawn_items(party(ALICE), None, 2).await.unwrap()), own[..2]);
-    assert_eq!(ids(&reads.withdrawn_items(party(ALICE), Some(own[1]), 9).await.unwrap()), own[2..3]);
-    assert_eq!(ids(&reads.seller_items(party(ALICE), None, 9).await.unwrap()), own[3..]);
+    let after = Some(own[1]);
+    assert_eq!(ids(&reads.seller_items(&ItemQuery { limit: 2, ..withdrawn() }).await.unwrap()), own[..2]);
+    assert_eq!(ids(&reads.seller_items(&ItemQuery { after, ..withdrawn() }).await.unwrap()), own[2..3]);
+    let on_sale = ItemQuery { withdrawn: false, ..withdrawn() };
+    assert_eq!(ids(&reads.seller_items(&on_sale).await.unwrap()), own[3..]);
 }
 
 async fn undeleted_item_is_saved_as_on_sale(mut shop: Shop) {
@@ -66,7 +74,7 @@ async fn undeleted_item_is_saved_as_on_sale(mut shop: Shop) {
     assert!(back.is_listed() && back.quantity == 3, "{back:?}");
     let feed = shop.store.reads.item_feed(Default::default(), 9).await.unwrap();
     assert_eq!(feed.last().map(|entry| entry.item.clone()), Some(back));
-    assert!(shop.store.reads.withdrawn_items(party(ALICE), None, 9).await.unwrap().is_empty());
+    assert!(shop.store.reads.seller_items(&withdrawn()).await.unwrap().is_empty());
     shop.act(BOB, buy(lamp.id, 3)).await.unwrap();
 }
 

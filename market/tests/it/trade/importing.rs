@@ -25,7 +25,7 @@ on_every_store!(
     deleted_items_sku_is_free_again,
 );
 
-fn row(line: i64, sku: &str, amount_minor: i64, quantity: i64) -> v1::ImportRow {
+pub(super) fn row(line: i64, sku: &str, amount_minor: i64, quantity: i64) -> v1::ImportRow {
     let item = v1::ItemDraft {
         sku: Some(sku.to_owned()),
         name: Some(format!("Thing {sku}")),
@@ -43,7 +43,14 @@ fn header(validate_only: bool) -> Message {
 
 async fn send(connection: &Connection, messages: Vec<Message>) -> Result<v1::ImportItemsResponse, Error> {
     let messages = messages.into_iter().map(|message| v1::ImportItemsRequest { message: Some(message) });
-    match connection.seller().import_items(tokio_stream::iter(messages.collect::<Vec<_>>())).await {
+    send_requests(connection, messages.collect()).await
+}
+
+pub(super) async fn send_requests(
+    connection: &Connection,
+    requests: Vec<v1::ImportItemsRequest>,
+) -> Result<v1::ImportItemsResponse, Error> {
+    match connection.seller().import_items(tokio_stream::iter(requests)).await {
         Ok(answer) => Ok(answer.into_inner()),
         Err(status) => Err(connection.explain(status).await),
     }
@@ -54,11 +61,11 @@ async fn import(seller: &Party, rows: Vec<v1::ImportRow>) -> v1::ImportItemsResp
     send(&seller.connection, messages).await.unwrap()
 }
 
-fn counts(answer: &v1::ImportItemsResponse) -> (i64, i64, i64, i64) {
+pub(super) fn counts(answer: &v1::ImportItemsResponse) -> (i64, i64, i64, i64) {
     (answer.created_count, answer.updated_count, answer.unchanged_count, answer.failed_count)
 }
 
-async fn items(seller: &Party) -> Vec<v1::Item> {
+pub(super) async fn items(seller: &Party) -> Vec<v1::Item> {
     let stream =
         seller.connection.seller().export_items(v1::ExportItemsRequest {}).await.unwrap().into_inner();
     stream.map(|message| message.unwrap().item.unwrap()).collect().await

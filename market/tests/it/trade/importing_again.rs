@@ -6,10 +6,11 @@ use souk_proto::{
     v1::{self, import_items_request::Message},
 };
 use tokio::sync::mpsc;
-use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
+use tokio_stream::wrappers::ReceiverStream;
 use uuid::Uuid;
 
-use crate::fixture::{Fixture, Party, eventually, on_every_store, pounds, reason};
+use super::importing::{self, counts, items, send_requests};
+use crate::fixture::{Fixture, Party, eventually, on_every_store, reason};
 
 on_every_store!(
     import_sent_again_returns_what_the_first_call_did,
@@ -24,15 +25,7 @@ on_every_store!(
 const ROWS: i64 = 450;
 
 fn row(line: i64, amount_minor: i64) -> v1::ImportRow {
-    let item = v1::ItemDraft {
-        sku: Some(format!("S-{line}")),
-        name: Some(format!("Thing {line}")),
-        category: Some("things".to_owned()),
-        unit_price: pounds(amount_minor),
-        quantity: Some(1),
-        ..Default::default()
-    };
-    v1::ImportRow { line, item_id: 0, item: Some(item) }
+    importing::row(line, &format!("S-{line}"), amount_minor, 1)
 }
 
 /// The rows of an import: new ones, one that names an item which does not exist, and one that is wrong.
@@ -55,20 +48,11 @@ async fn send(
     request_id: &str,
     rows: Vec<v1::ImportRow>,
 ) -> Result<v1::ImportItemsResponse, Error> {
-    let messages = tokio_stream::iter(messages(request_id, rows));
-    match connection.seller().import_items(messages).await {
-        Ok(answer) => Ok(answer.into_inner()),
-        Err(status) => Err(connection.explain(status).await),
-    }
-}
-
-fn counts(answer: &v1::ImportItemsResponse) -> (i64, i64, i64, i64) {
-    (answer.created_count, answer.updated_count, answer.unchanged_count, answer.failed_count)
+    send_requests(connection, messages(request_id, rows)).await
 }
 
 async fn item_count(seller: &Party) -> usize {
-    let stream = seller.connection.seller().export_items(v1::ExportItemsRequest {}).await.unwrap();
-    stream.into_inner().map(|message| message.unwrap()).collect::<Vec<_>>().await.len()
+    items(seller).await.len()
 }
 
 fn id(number: u128) -> String {
@@ -129,8 +113,7 @@ async fn interrupted_import_reports_the_tally_of_the_rows_that_are_in(fixture: &
     // The second header ends the import, after a row of the third batch that is rejected.
     messages.push(v1::ImportItemsRequest { message: Some(Message::Row(row(ROWS + 1, -1))) });
     messages.push(messages[0].clone());
-    let status = alice.connection.seller().import_items(tokio_stream::iter(messages)).await.unwrap_err();
-    let failure = alice.connection.explain(status).await;
+    let failure = send_requests(&alice.connection, messages).await.unwrap_err();
     let metadata = failure.refusal().unwrap().metadata().clone();
     let value = |key: &str| metadata[key].parse::<i64>().unwrap();
     // 401 rows, because the rejected one of the first 400 is in no batch.
