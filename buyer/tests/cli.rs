@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use souk_certs::identity::Role;
 use souk_proto::v1::{self, ItemDraft, track_ride_request::Message};
 use souk_testkit::{
-    actor::{Actor, draft},
+    actor::{Actor, draft, place},
     gate::Gate,
     local::{LocalMarket, LocalMarketOptions, StoreKind},
     terminal::Terminal,
@@ -232,18 +232,7 @@ async fn an_order_is_watched_until_it_is_there() {
     bob.run(&["track", &order]).await.assert_fails(5, &["on no ride"]);
     bob.run(&["track", "999"]).await.assert_fails(3, &["999"]);
 
-    let alice = &shop.alice.connection;
-    let place = |longitude| Some(v1::Location { latitude: 51.5, longitude });
-    let start = v1::StartRideRequest {
-        kind: v1::RideKind::Regular.into(),
-        vehicle: "green van".into(),
-        driver: "Eve".into(),
-        start: place(0.0),
-        stops: vec![v1::RideStop { order_id, destination: place(0.1) }],
-        ..Default::default()
-    };
-    let ride = alice.call(start).await.expect("started");
-    let ride_id = ride.ride.expect("a ride").ride_id;
+    let ride_id = shop.alice.start_ride(order_id).await.expect("started").ride_id;
     let mut watching = bob.start(&["track", &order, "--output", "ndjson"]);
     let now = souk_certs::clock::now().unix_timestamp();
     let position = |n: i64| v1::TrackRideRequest {
@@ -254,6 +243,7 @@ async fn an_order_is_watched_until_it_is_there() {
     };
     let first = v1::TrackRideRequest { message: Some(Message::RideId(ride_id.clone())) };
     let messages: Vec<_> = [first].into_iter().chain((1..=3).map(position)).collect();
+    let alice = &shop.alice.connection;
     alice.rides().track_ride(tokio_stream::iter(messages)).await.expect("tracked");
     let mut seen = 0;
     while seen < 3 {

@@ -7,7 +7,7 @@ use souk_proto::v1::{
     self, GetItemRequest, ListOrdersRequest, ListWishlistRequest, track_ride_request::Message,
 };
 use souk_testkit::{
-    actor::{Actor, draft},
+    actor::{Actor, draft, place, pounds},
     eventually,
     local::{LocalMarket, LocalMarketOptions, StoreKind},
     screen::Screen,
@@ -44,11 +44,6 @@ async fn choose(screen: &mut Screen, entry: &str) {
     screen.press(&format!("{entry}\r")).await;
 }
 
-async fn answer(screen: &mut Screen, question: &str, answer: &str) {
-    screen.until(|text| text.lines().last().is_some_and(|line| line.contains(question))).await;
-    screen.press(&format!("{answer}\r")).await;
-}
-
 async fn wishes(bob: &Actor) -> usize {
     let request = ListWishlistRequest { page_size: 10, ..ListWishlistRequest::default() };
     bob.connection.call(request).await.expect("the wishlist").wishes.len()
@@ -65,35 +60,35 @@ async fn menu_offers_items_wishes_and_orders() {
     let mut screen = Screen::start(&terminal, &["shell"]);
     choose(&mut screen, "3").await;
     // A typo is forgiven, as in every search.
-    answer(&mut screen, "which item", "lanten").await;
-    answer(&mut screen, "how many [1]:", "").await;
+    screen.answer("which item", "lanten").await;
+    screen.answer("how many [1]:", "").await;
     eventually("it is bought", async || bob.item(lamp).await.is_ok_and(|item| item.quantity == 9)).await;
     // Nobody pays more than the price that was shown.
     choose(&mut screen, "3").await;
-    answer(&mut screen, "which item", "brass").await;
+    screen.answer("which item", "brass").await;
     screen.until(|text| text.lines().last().is_some_and(|line| line.contains("how many"))).await;
-    let dearer = v1::ItemDraft { unit_price: souk_testkit::actor::pounds(9_900), ..v1::ItemDraft::default() };
+    let dearer = v1::ItemDraft { unit_price: pounds(9_900), ..v1::ItemDraft::default() };
     alice.update(lamp, dearer).await.expect("changed");
-    answer(&mut screen, "how many", "1").await;
+    screen.answer("how many", "1").await;
     screen.until(|text| text.contains("error: ") && text.ends_with(PROMPT)).await;
     assert_eq!(bob.item(lamp).await.expect("the item").quantity, 9, "nothing was bought");
     choose(&mut screen, "4").await;
-    answer(&mut screen, "which item", &lamp.to_string()).await;
+    screen.answer("which item", &lamp.to_string()).await;
     eventually("it is on the wishlist", async || wishes(&bob).await == 1).await;
     choose(&mut screen, "9").await;
-    answer(&mut screen, "which item", "brass").await;
+    screen.answer("which item", "brass").await;
     eventually("it is off the wishlist", async || wishes(&bob).await == 0).await;
     // Rated, and rated once more without another word.
     for number in ["2", "5"] {
         choose(&mut screen, "5").await;
-        answer(&mut screen, "which item", "lantern").await;
-        answer(&mut screen, "stars, 1 to 5:", number).await;
+        screen.answer("which item", "lantern").await;
+        screen.answer("stars, 1 to 5:", number).await;
         let mean = number.parse().ok();
         eventually("it is rated", async || stars(&bob, lamp).await == mean).await;
     }
     choose(&mut screen, "8").await;
-    answer(&mut screen, "which order", "1").await;
-    answer(&mut screen, "Are you sure?", "y").await;
+    screen.answer("which order", "1").await;
+    screen.answer("Are you sure?", "y").await;
     eventually("it is cancelled", async || bob.item(lamp).await.is_ok_and(|item| item.quantity == 10)).await;
     let text = back(&mut screen).await;
     assert!(!text.contains(" --"), "{text}");
@@ -103,16 +98,7 @@ async fn menu_offers_items_wishes_and_orders() {
 async fn ctrl_c_ends_the_tracking_and_not_the_shell() {
     let (_market, alice, lamp, bob, terminal) = shop().await;
     let order_id = bob.buy(lamp, 1).await.expect("bought").order_id;
-    let place = |longitude| Some(v1::Location { latitude: 51.5, longitude });
-    let start = v1::StartRideRequest {
-        kind: v1::RideKind::Regular.into(),
-        vehicle: "green van".into(),
-        driver: "Eve".into(),
-        start: place(0.0),
-        stops: vec![v1::RideStop { order_id, destination: place(0.1) }],
-        ..Default::default()
-    };
-    let ride = alice.connection.call(start).await.expect("started").ride.expect("a ride");
+    let ride = alice.start_ride(order_id).await.expect("started");
     let position = v1::TrackedPosition {
         location: place(0.01),
         time: Some(souk_proto::Timestamp { seconds: souk_certs::clock::now().unix_timestamp(), nanos: 0 }),
@@ -122,7 +108,7 @@ async fn ctrl_c_ends_the_tracking_and_not_the_shell() {
     alice.connection.rides().track_ride(tokio_stream::iter(messages)).await.expect("tracked");
     let mut screen = Screen::start(&terminal, &["shell"]);
     choose(&mut screen, "10").await;
-    answer(&mut screen, "which order", &order_id.to_string()).await;
+    screen.answer("which order", &order_id.to_string()).await;
     // Until the position stands below the question.
     screen.until(|text| text.lines().last().is_some_and(|line| !line.contains("which order"))).await;
     screen.press("\u{3}").await;

@@ -1,21 +1,20 @@
-//! What a buyer can choose from: items, found by words, its wishes and orders, and the categories in use.
+//! What buyers can choose from: items found by words, their wishes and orders, and the categories in use.
 
 use souk_cli::{
     Choice, CliSession, Failure, Source,
-    choices::{matching, pages},
+    choices::{categories, matching, pages},
 };
 use souk_proto::{
     Reason,
     v1::{
-        GetItemRequest, ListCategoriesRequest, ListOrdersRequest, ListWishlistRequest, OrderStatus,
-        SearchItemRequest, SearchOrder,
+        GetItemRequest, ListOrdersRequest, ListWishlistRequest, OrderStatus, SearchItemRequest, SearchOrder,
     },
 };
 
-/// The number of found items to choose from; more words narrow them down.
+/// The maximum number of found items to choose from; more words narrow them down.
 const FOUND: i32 = 50;
 
-/// Returns what an argument of a command stands for.
+/// Returns the source of an argument's values.
 pub(super) fn source(command: &[&str], argument: &str) -> Option<Source> {
     match (command, argument) {
         (_, "category" | "parent") => Some(Source::Categories),
@@ -51,14 +50,10 @@ pub(super) async fn choices(
 
 async fn items(session: &CliSession, typed: &str) -> Result<Vec<Choice>, Failure> {
     if let Ok(item_id) = typed.trim().parse() {
-        return match session.call(GetItemRequest { item_id }).await {
+        return match session.connection().await?.call(GetItemRequest { item_id }).await {
             Ok(found) => Ok(found.item.iter().map(Choice::item).collect()),
-            Err(failure)
-                if failure.refusal().and_then(|refusal| refusal.reason()) == Some(Reason::ItemNotFound) =>
-            {
-                Ok(Vec::new())
-            }
-            Err(failure) => Err(failure),
+            Err(error) if error.reason() == Some(Reason::ItemNotFound) => Ok(Vec::new()),
+            Err(error) => Err(error.into()),
         };
     }
     let order = if typed.trim().is_empty() { SearchOrder::Newest } else { SearchOrder::Relevance };
@@ -95,7 +90,7 @@ async fn orders(session: &CliSession, status: OrderStatus) -> Result<Vec<Choice>
     .await
 }
 
-/// Fetches the items of orders that stand, each once.
+/// Fetches the items of orders that were not cancelled, each once.
 async fn bought(session: &CliSession) -> Result<Vec<Choice>, Failure> {
     let mut items: Vec<Choice> = pages(async |page_size, page_token| {
         let request = ListOrdersRequest { page_size, page_token, ..ListOrdersRequest::default() };
@@ -107,13 +102,4 @@ async fn bought(session: &CliSession) -> Result<Vec<Choice>, Failure> {
     let mut known = std::collections::HashSet::new();
     items.retain(|item| known.insert(item.value.clone()));
     Ok(items)
-}
-
-async fn categories(session: &CliSession) -> Result<Vec<Choice>, Failure> {
-    pages(async |page_size, page_token| {
-        let page =
-            session.call(ListCategoriesRequest { page_size, page_token, ..Default::default() }).await?;
-        Ok((page.categories.iter().map(Choice::category).collect(), page.next_page_token))
-    })
-    .await
 }

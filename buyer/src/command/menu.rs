@@ -6,7 +6,7 @@ use souk_cli::{
 };
 use souk_proto::v1::OrderStatus;
 
-/// The market's limit of the units of one order.
+/// The maximum number of units in one order: the market's limit.
 const ORDER_MAX: i64 = 1_000_000;
 
 const ITEM: Field = Field::argument("which item", Kind::Choice(Source::Items));
@@ -37,7 +37,7 @@ pub(super) const MENU: &[Entry] = &[
         ],
     ),
     Entry::asking("Add to my wishlist", &["wish", "add"], &[ITEM]),
-    // Somebody who rates an item once more has changed their mind.
+    // With `--update`, so that an item can be rated again.
     Entry::asking(
         "Rate an item",
         &["rate", "--update"],

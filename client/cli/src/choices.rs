@@ -2,12 +2,12 @@
 
 use souk_proto::v1;
 
-use crate::{Failure, format_money, plain, prose};
+use crate::{CliSession, Failure, format_money, plain, prose};
 
 /// The maximum number of values that are fetched to choose from.
 pub const CHOICES_MAX: usize = 400;
 
-/// The number of values on a page that is fetched, the most that the market sends.
+/// The page size of the requests, the largest that the market allows.
 const PAGE: i32 = 200;
 
 /// What an argument stands for.
@@ -91,12 +91,12 @@ impl Choice {
         }
     }
 
-    /// Creates the choice of an id of which nothing else is known.
+    /// Creates a choice from an id alone.
     pub fn number(id: i64) -> Self {
         Self { value: id.to_string(), ..Self::default() }
     }
 
-    /// Returns whether it is what was typed: the beginning of its value, or words of its name.
+    /// Returns whether it matches what was typed: the beginning of its value, or words of its name.
     pub fn matches(&self, typed: &str) -> bool {
         let name = self.name.to_lowercase();
         self.value.starts_with(typed.trim())
@@ -131,6 +131,19 @@ pub async fn pages(
     }
     choices.truncate(CHOICES_MAX);
     Ok(choices)
+}
+
+/// Fetches the categories in use.
+///
+/// # Errors
+/// Returns the error of a call.
+pub async fn categories(session: &CliSession) -> Result<Vec<Choice>, Failure> {
+    pages(async |page_size, page_token| {
+        let request = v1::ListCategoriesRequest { page_size, page_token, ..Default::default() };
+        let page = session.call(request).await?;
+        Ok((page.categories.iter().map(Choice::category).collect(), page.next_page_token))
+    })
+    .await
 }
 
 #[cfg(test)]

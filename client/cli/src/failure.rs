@@ -27,7 +27,7 @@ pub enum Failure {
         /// What to do about it; `None` if the message says so itself.
         hint: Option<String>,
     },
-    /// What was asked for could not be done, or only a part of it.
+    /// The command could not do what it was asked to, or only a part of it.
     #[error("{message}")]
     Undone {
         /// What was not done, in one line.

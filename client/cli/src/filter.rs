@@ -22,10 +22,10 @@ pub struct OrderFilter {
 #[derive(Args, Clone, Debug)]
 pub struct TimeFilter {
     /// Only from this day on: 2026-11-25 (in UTC), or a time like 2026-11-25T08:00:00Z.
-    #[arg(long, value_name = "DAY", value_parser = moment)]
+    #[arg(long, value_name = "DAY", value_parser = parse_time)]
     from: Option<OffsetDateTime>,
     /// Only before this day.
-    #[arg(long, value_name = "DAY", value_parser = moment)]
+    #[arg(long, value_name = "DAY", value_parser = parse_time)]
     until: Option<OffsetDateTime>,
 }
 
@@ -73,7 +73,11 @@ pub fn wire(time: OffsetDateTime) -> Timestamp {
     Timestamp { seconds: time.unix_timestamp(), nanos: i32::try_from(time.nanosecond()).unwrap_or(0) }
 }
 
-fn moment(text: &str) -> Result<OffsetDateTime, String> {
+/// Parses a day, which stands for its midnight in UTC, or a time in the format of RFC 3339.
+///
+/// # Errors
+/// Returns how to write one.
+pub fn parse_time(text: &str) -> Result<OffsetDateTime, String> {
     let day = format_description!("[year]-[month]-[day]");
     if let Ok(day) = Date::parse(text, &day) {
         return Ok(day.midnight().assume_utc());
@@ -86,14 +90,14 @@ fn moment(text: &str) -> Result<OffsetDateTime, String> {
 mod tests {
     use time::macros::datetime;
 
-    use super::moment;
+    use super::parse_time;
 
     #[test]
     fn days_begin_at_midnight_utc() {
-        assert_eq!(moment("2026-11-25"), Ok(datetime!(2026-11-25 0:00 UTC)));
-        assert_eq!(moment("2026-11-25T09:30:00+01:00"), Ok(datetime!(2026-11-25 8:30 UTC)));
+        assert_eq!(parse_time("2026-11-25"), Ok(datetime!(2026-11-25 0:00 UTC)));
+        assert_eq!(parse_time("2026-11-25T09:30:00+01:00"), Ok(datetime!(2026-11-25 8:30 UTC)));
         for wrong in ["yesterday", "25.11.2026", "2026-13-01", "2026-11-25T08:00"] {
-            assert!(moment(wrong).is_err(), "{wrong}");
+            assert!(parse_time(wrong).is_err(), "{wrong}");
         }
     }
 }

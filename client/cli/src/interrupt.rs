@@ -10,7 +10,7 @@ pub struct Interrupt {
     terminate: Signal,
 }
 
-/// A signal that ends something.
+/// A signal that ends a command or the shell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Caught {
     /// Ctrl-C (SIGINT).
@@ -44,7 +44,7 @@ impl Interrupt {
         }
     }
 
-    /// Waits for SIGTERM, whatever comes of Ctrl-C.
+    /// Waits for SIGTERM, and ignores Ctrl-C.
     pub(super) async fn terminated(&mut self) {
         self.terminate.recv().await;
     }

@@ -5,6 +5,7 @@
 
 mod builtin;
 pub mod choices;
+mod confirm;
 mod consumer;
 pub mod doctor;
 mod examine;
@@ -31,15 +32,16 @@ mod spreadsheet;
 pub mod view;
 
 pub use choices::{Choice, Source};
+pub use confirm::ask_yes_no;
 pub use examine::examine;
 pub use failure::{Failure, hint};
-pub use filter::{OrderFilter, TimeFilter, wire as wire_time};
+pub use filter::{OrderFilter, TimeFilter, parse_time, wire as wire_time};
 pub use flags::{CommonFlags, Resolved};
 pub use grammar::{Program, Shared};
 pub use interrupt::Interrupt;
 pub use listen::listen;
 pub use menu::Entry;
-pub use money::{format_money, parse_money};
+pub use money::{format_money, parse_decimal, parse_money};
 pub use outage::{Outage, Persistence};
 pub use output::{Output, Printer, Shown, ended};
 pub use paging::Paging;

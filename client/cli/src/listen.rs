@@ -184,7 +184,7 @@ impl Feed {
         moment::short(time, self.clock.now(), &self.zone)
     }
 
-    /// Returns notices that came together as lines to print above the one being typed. An outage that is over again
+    /// Returns notices that came together as lines to print above the one being typed. An outage that has ended
     /// is left out.
     pub(super) fn lines_above(&mut self, notices: &[Notice]) -> Vec<String> {
         let works = |notice: &Notice| {

@@ -12,7 +12,7 @@ pub struct Entry {
     pub command: &'static [&'static str],
     /// The fields that it asks for.
     pub fields: &'static [Field],
-    /// Whether it asks once more before it does what can't be undone.
+    /// Whether it asks for confirmation, because it can't be undone.
     pub confirm: bool,
 }
 
@@ -32,9 +32,9 @@ pub struct Field {
 /// What a correct answer looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// One line of at most so many characters.
+    /// One line of at most this many characters.
     Line(usize),
-    /// Any text of at most so many characters.
+    /// Any text of at most this many characters.
     Prose(usize),
     /// Words to search for.
     Words,
@@ -76,7 +76,7 @@ impl Field {
         Self { question, flag, kind, empty: Empty::Refused }
     }
 
-    /// Creates a flag that takes what the user has seen of the choice: the present value that `of` changes.
+    /// Creates a flag that is not asked for. It takes the present value that the user was shown, which `of` changes.
     pub const fn seen(flag: &'static str, of: &'static str) -> Self {
         Self { question: "", flag, kind: Kind::Present(of), empty: Empty::Omits }
     }
@@ -87,7 +87,7 @@ impl Field {
         Self { empty, ..self }
     }
 
-    /// Checks an answer that is not empty. Returns it as the command line takes it, or what is wrong with it, in one
+    /// Checks an answer that is not empty. Returns it in the form of the command line, or what is wrong with it, in one
     /// line. An amount without a currency is in `currency`.
     ///
     /// # Errors
@@ -131,7 +131,7 @@ impl Entry {
         Self { label, command, fields, confirm: false }
     }
 
-    /// Lets it ask once more at the end.
+    /// Makes it ask for confirmation at the end.
     #[must_use]
     pub const fn confirmed(self) -> Self {
         Self { confirm: true, ..self }

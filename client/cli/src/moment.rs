@@ -1,9 +1,9 @@
-//! The times in front of notifications: short, and in the time zone of the reader.
+//! The times in front of notifications: short, and in the user's time zone.
 
 use jiff::{Timestamp, tz::TimeZone};
 use time::OffsetDateTime;
 
-/// Returns a time as the reader's clock on the wall shows it, with the day unless it is today.
+/// Returns the local time in a zone, with the date unless it is today.
 pub(super) fn short(moment: OffsetDateTime, now: OffsetDateTime, zone: &TimeZone) -> String {
     let local = |time: OffsetDateTime| {
         Timestamp::from_second(time.unix_timestamp()).map(|time| time.to_zoned_datetime(zone.clone()))

@@ -12,7 +12,7 @@ use crate::Failure;
 pub fn parse_money(text: &str, default_currency: Option<&str>) -> Result<v1::Money, Failure> {
     let text = text.trim();
     let (digits, code) = split(text);
-    // Otherwise a word would be an unknown currency.
+    // A word would otherwise be reported as an unknown currency.
     if !digits.contains(|c: char| c.is_ascii_digit()) {
         return Err(wrong(text, "is no amount", "write it like \"12.50 GBP\""));
     }
@@ -34,7 +34,7 @@ pub fn parse_money(text: &str, default_currency: Option<&str>) -> Result<v1::Mon
         return Err(wrong(text, "has a comma", "write the decimals after a point, like 12.50"));
     }
     let decimals = usize::from(currency.exponent().unwrap_or(0));
-    let amount_minor = minor_units(digits, decimals).ok_or_else(|| {
+    let amount_minor = parse_decimal(digits, decimals).ok_or_else(|| {
         wrong(text, "is no amount", &format!("write digits with at most {decimals} decimals for {code}"))
     })?;
     Ok(v1::Money { amount_minor, currency_code: code })
@@ -61,7 +61,9 @@ fn split(text: &str) -> (&str, &str) {
     if letters_first { (second, first) } else { (first, second) }
 }
 
-fn minor_units(digits: &str, decimals: usize) -> Option<i64> {
+/// Parses a number with at most `decimals` decimals, exactly. Returns it in units of the last decimal place: `12.5` with
+/// two decimals is 1250. Returns `None` if the text is not such a number.
+pub fn parse_decimal(digits: &str, decimals: usize) -> Option<i64> {
     let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
     let numeric = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
     let is_amount = !whole.is_empty() && numeric(whole) && numeric(part) && part.len() <= decimals;

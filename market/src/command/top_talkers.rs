@@ -8,14 +8,14 @@ use souk_proto::v1;
 
 /// List the parties that used the market most in the last minute: calls, CPU time, bytes, refusals
 ///
-/// Those come first whose calls kept the market's threads busy for longest. The figures are those of the market that
+/// Those whose calls kept the market's threads busy for longest come first. The figures are those of the market that
 /// answers: of several markets on one database, ask each.
 #[derive(Args)]
 #[command(
     after_help = "Example:\n  market admin top-talkers --limit 5\n  market admin suspend UUID --reason \"floods the market\""
 )]
 pub(super) struct TopTalkers {
-    /// How many parties to show at most, 1 to 200.
+    /// How many parties or addresses to show at most, 1 to 200.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(i32).range(1..=200))]
     limit: i32,
     /// List the addresses with the most failed handshakes instead: hosts without a valid certificate.

@@ -1,12 +1,12 @@
-//! What a seller can choose from: its items, its sales, and the categories in use.
+//! What sellers can choose from: their items, their sales, and the categories in use.
 
 use souk_cli::{
     Choice, CliSession, Failure, Source,
-    choices::{matching, pages},
+    choices::{categories, matching, pages},
 };
-use souk_proto::v1::{DisplaySellerItemsRequest, ListCategoriesRequest, ListSalesRequest, OrderStatus};
+use souk_proto::v1::{DisplaySellerItemsRequest, ListSalesRequest, OrderStatus};
 
-/// Returns what an argument of a command stands for.
+/// Returns the source of an argument's values.
 pub(super) fn source(command: &[&str], argument: &str) -> Option<Source> {
     match (command.first().copied(), argument) {
         (_, "category") => Some(Source::Categories),
@@ -52,15 +52,6 @@ async fn sales(session: &CliSession, status: OrderStatus) -> Result<Vec<Choice>,
         let page = session.call(request).await?;
         let choice = |order| Choice::order(order, &format!("to {}", order.buyer_name));
         Ok((page.orders.iter().map(choice).collect(), page.next_page_token))
-    })
-    .await
-}
-
-async fn categories(session: &CliSession) -> Result<Vec<Choice>, Failure> {
-    pages(async |page_size, page_token| {
-        let page =
-            session.call(ListCategoriesRequest { page_size, page_token, ..Default::default() }).await?;
-        Ok((page.categories.iter().map(Choice::category).collect(), page.next_page_token))
     })
     .await
 }

@@ -16,7 +16,7 @@ use super::pick::{IdRange, Items, Picked, each, only_for_one};
 pub(crate) struct Delete {
     #[command(flatten)]
     items: Items,
-    /// Don't ask whether the items that meet the conditions are meant.
+    /// Don't ask for confirmation of the items that meet the conditions.
     #[arg(long, requires = "conditions")]
     yes: bool,
     /// Only if the item still has this version; for one item.
@@ -35,7 +35,7 @@ pub(crate) struct Delete {
   seller undelete 10 --quantity 5
 `seller items --status withdrawn` lists what you have withdrawn.")]
 pub(crate) struct Undelete {
-    /// The ids: 4, or a range such as 9-12. Of a range, what is not yours is left out.
+    /// The ids: 4, or a range such as 9-12. Ids in a range that are not yours are skipped.
     #[arg(value_name = "ITEM", required = true)]
     ids: Vec<IdRange>,
     /// The units for sale of each item; with 0 it is listed as sold out.

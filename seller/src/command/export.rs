@@ -64,8 +64,8 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Returns a SKU for spreadsheets: also one that looks like their scientific notation, which `import` refuses otherwise,
-/// becomes text by an apostrophe.
+/// Returns a SKU that is safe to open in a spreadsheet. Unlike [`neutral`], it also adds an apostrophe to a SKU that looks
+/// like scientific notation, which `import` would otherwise refuse.
 fn neutral_sku(sku: &str) -> Cow<'_, str> {
     if is_scientific(sku.trim_start_matches('\'')) { Cow::Owned(format!("'{sku}")) } else { neutral(sku) }
 }

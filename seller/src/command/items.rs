@@ -21,8 +21,7 @@ const SALES_ITEMS: i32 = 1_000;
 
 /// List the items that you sell, all or those that you look for
 ///
-/// With words, a filter or an order, your whole shop is read, up to 100,000 items, and everything that is found is
-/// shown.
+/// With words, a filter or --sort, your whole shop is read, up to 100,000 items, and all matching items are shown.
 #[derive(Args)]
 #[command(after_help = "Examples:
   seller items lamp --below 5 --sort stock
@@ -78,7 +77,7 @@ impl Items {
         let withdrawn = self.status == Some(Status::Withdrawn);
         let is_filtered = !self.words.is_empty()
             || self.category.is_some()
-            || self.status.is_some_and(|_| !withdrawn)
+            || (self.status.is_some() && !withdrawn)
             || self.below.is_some()
             || self.conditions.is_some()
             || self.sort.is_some();
@@ -133,7 +132,7 @@ impl Items {
     }
 }
 
-/// Returns whether an item has all of the words in what it says about itself, without regard to case.
+/// Returns whether an item has all of the words in its name, description or SKU, without regard to case.
 fn has_words(item: &Item, words: &[String]) -> bool {
     if words.is_empty() {
         return true;

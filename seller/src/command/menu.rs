@@ -6,7 +6,7 @@ use souk_cli::{
 };
 use souk_proto::v1::OrderStatus;
 
-/// The market's limit of the units in stock.
+/// The maximum number of units in stock: the market's limit.
 const STOCK_MAX: i64 = 1_000_000_000;
 
 const ITEM: Field = Field::argument("which item", Kind::Choice(Source::Items));

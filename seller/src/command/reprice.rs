@@ -7,10 +7,12 @@ use std::str::FromStr;
 
 use clap::Args;
 use serde::Serialize;
-use souk_cli::{CliSession, Failure, Shown, format_money, parse_money, plain, view::MoneyView};
+use souk_cli::{
+    CliSession, Failure, Shown, format_money, parse_decimal, parse_money, plain, view::MoneyView,
+};
 use souk_proto::v1::{Item, ItemDraft, Money, UpdateItemRequest};
 
-use super::pick::{Items, Picked, Tally, can_confirm, confirmed, counted, paced};
+use super::pick::{Items, Picked, Tally, can_confirm, condition::is_amount, confirmed, counted, paced};
 
 /// The lowest price that a change leads to, in minor units. A free item stays free.
 const MIN_PRICE_MINOR: i64 = 1;
@@ -58,29 +60,19 @@ impl FromStr for Change {
         let is_negative = text.starts_with('-');
         let size = text.strip_prefix(['-', '+']).unwrap_or(text).trim();
         let Some(percent) = size.strip_suffix('%') else {
-            // With a currency of three decimals, so that only what is no amount in any is refused.
-            parse_money(size, Some("BHD"))
-                .map_err(|_| "write a percentage like -5%, or an amount like +0.50".to_owned())?;
+            if !is_amount(size) {
+                return Err("write a percentage like -5%, or an amount like +0.50".to_owned());
+            }
             return Ok(Self::Amount { is_negative, amount: size.to_owned() });
         };
-        let hundredths = hundredths(percent.trim());
-        let hundredths =
-            hundredths.ok_or("write a percentage like -5% or +2.5%, with at most two decimals")?;
+        let hundredths = parse_decimal(percent.trim(), 2)
+            .ok_or("write a percentage like -5% or +2.5%, with at most two decimals")?;
         let hundredths = if is_negative { -hundredths } else { hundredths };
         if hundredths <= -100 * PERCENT || hundredths > MAX_PERCENT * PERCENT {
             return Err(format!("give more than -100%, and at most {MAX_PERCENT}%"));
         }
         Ok(Self::Percent(hundredths))
     }
-}
-
-fn hundredths(text: &str) -> Option<i64> {
-    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
-    let is_numeric = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if !is_numeric(whole) || !is_numeric(part) || part.len() > 2 {
-        return None;
-    }
-    format!("{whole}{part:0<2}").parse().ok()
 }
 
 impl Change {

@@ -75,7 +75,7 @@ impl Sales {
     }
 }
 
-/// Sums up the sales of the last days (UTC), today's until now among them.
+/// Summarizes the sales of the last `days` days (UTC), of which today is one.
 ///
 /// # Errors
 /// Returns the error of the call.
@@ -90,7 +90,7 @@ pub(super) async fn last_days(
     session.call(SummarizeSalesRequest { from_time, until_time, item_limit }).await
 }
 
-/// Returns the start of the day (UTC) in which the time lies that is so long before.
+/// Returns the start of the day (UTC) that lies `span` before `time`.
 fn midnight_before(time: OffsetDateTime, span: Duration) -> OffsetDateTime {
     (time - span).replace_time(time::Time::MIDNIGHT)
 }

@@ -1,4 +1,4 @@
-//! `seller today`: what there is to do, and how the shop is doing.
+//! `seller today`: the work to do, and the state of the shop.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,9 +18,9 @@ use super::{pick::shop, sales};
 /// The days of the chart.
 const DAYS: i64 = 14;
 const SECONDS_OF_DAY: i64 = 86_400;
-/// The rows of each list that are shown.
+/// The maximum number of rows shown of each list.
 const SHOWN: usize = 10;
-/// How many of the latest orders are looked at for the last events.
+/// The number of latest orders that are read for the last events.
 const LATEST: i32 = 200;
 
 /// Show what is to be shipped, what runs low, the revenue of today and the last 14 days, and the last events
@@ -84,7 +84,7 @@ impl Today {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
         let placed = ListSalesRequest { status: OrderStatus::Placed.into(), ..Default::default() };
         let mut to_ship = shop::sales(session, placed, |_| true).await?;
-        // Whoever has waited longest comes first.
+        // Oldest first.
         to_ship.reverse();
         let mut low = shop::items(session, false, |item| item.quantity < self.below).await?;
         low.sort_by_key(|item| item.quantity);
@@ -145,7 +145,7 @@ fn revenue_of(summary: &SummarizeSalesResponse, day: i64) -> Vec<&Money> {
     sold.filter_map(|sales| sales.revenue.as_ref()).collect()
 }
 
-/// Adds the days without sales, of which there is none in a summary, so that the chart shows the time as it passed.
+/// Adds the days without sales, which a summary omits, so that the chart has a bar for every day.
 fn every_day(summary: &SummarizeSalesResponse, today: i64) -> Vec<DaySales> {
     let code =
         |day: &DaySales| day.revenue.as_ref().map(|money| money.currency_code.clone()).unwrap_or_default();

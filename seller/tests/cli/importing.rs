@@ -1,4 +1,4 @@
-//! Files that sellers import: those of `tests/cases`, each of which stands for a kind of public bug report, and dialects.
+//! Files that sellers import: those of `tests/cases`, each of which represents a kind of public bug report, and dialects.
 
 use std::fs;
 

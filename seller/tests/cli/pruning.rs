@@ -104,7 +104,7 @@ async fn much_of_the_shop_is_deleted_only_if_the_user_says_how_much() {
     assert_eq!((ran.code, skus(&alice).await.len()), (5, 37), "{ran:?}");
 }
 
-/// Makes the shop as it was before the last import.
+/// Restores the shop to its state before the last import.
 async fn delete_all_above_ten(alice: &Terminal) {
     let items = alice.run(&["items", "--all", "--output", "json"]).await.json();
     let items = items.as_array().expect("a list").iter().skip(10);

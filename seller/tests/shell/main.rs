@@ -66,12 +66,6 @@ async fn enter(screen: &mut Screen, line: &str) -> String {
     screen.until(|text| prompts(text) > before && text.ends_with(PROMPT)).await
 }
 
-/// Answers a question of the menu.
-async fn answer(screen: &mut Screen, question: &str, answer: &str) {
-    screen.until(|text| text.lines().last().is_some_and(|line| line.contains(question))).await;
-    screen.press(&format!("{answer}\r")).await;
-}
-
 /// Keeps what was on the terminal, for people to read.
 fn keep_transcript(name: &str, columns: NonZero<u16>, text: &str) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("transcripts");

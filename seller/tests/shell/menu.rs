@@ -3,7 +3,7 @@
 use souk_proto::v1::{GetOrderRequest, OrderStatus};
 use souk_testkit::{actor::Actor, eventually, screen::Screen};
 
-use super::{PROMPT, WIDTHS, answer, keep_transcript, shell, shop};
+use super::{PROMPT, WIDTHS, keep_transcript, shell, shop};
 
 /// Waits until the menu is back.
 async fn back(screen: &mut Screen) -> String {
@@ -20,19 +20,19 @@ async fn a_sale_by_the_menu_checks_each_answer_at_once() {
         let (_market, bob, lamp, terminal) = shop().await;
         let mut screen = shell(columns, &terminal).await;
         screen.press("2\r").await;
-        answer(&mut screen, "name:", "").await;
+        screen.answer("name:", "").await;
         screen.until(|text| text.contains("this one is needed")).await;
-        answer(&mut screen, "name:", "Desk lamp").await;
-        answer(&mut screen, "category:", "home & light").await;
+        screen.answer("name:", "Desk lamp").await;
+        screen.answer("category:", "home & light").await;
         screen.until(|text| text.contains("write words like home")).await;
-        answer(&mut screen, "category:", "Home/Light").await;
-        answer(&mut screen, "GBP:", "cheap").await;
+        screen.answer("category:", "Home/Light").await;
+        screen.answer("GBP:", "cheap").await;
         screen.until(|text| text.contains("write it like")).await;
-        answer(&mut screen, "GBP:", "24.00 gbp").await;
-        answer(&mut screen, "units for sale:", "none").await;
+        screen.answer("GBP:", "24.00 gbp").await;
+        screen.answer("units for sale:", "none").await;
         screen.until(|text| text.contains("is not a number from 1")).await;
-        answer(&mut screen, "units for sale:", "7").await;
-        answer(&mut screen, "description (optional):", "").await;
+        screen.answer("units for sale:", "7").await;
+        screen.answer("description (optional):", "").await;
         let item = lamp + 1;
         eventually("it is for sale", async || bob.item(item).await.is_ok()).await;
         let listed = bob.item(item).await.expect("the item");
@@ -52,15 +52,15 @@ async fn an_update_by_the_menu_shows_the_present_values() {
     let (_market, bob, lamp, terminal) = shop().await;
     let mut screen = shell(WIDTHS[1], &terminal).await;
     screen.press("3\r").await;
-    answer(&mut screen, "which item", "sofa").await;
+    screen.answer("which item", "sofa").await;
     screen.until(|text| text.contains("none fits")).await;
-    answer(&mut screen, "which item", "lant").await;
-    answer(&mut screen, "name [Brass lantern]:", "").await;
-    answer(&mut screen, "category [home/light]:", "").await;
+    screen.answer("which item", "lant").await;
+    screen.answer("name [Brass lantern]:", "").await;
+    screen.answer("category [home/light]:", "").await;
     // In the currency that it has.
-    answer(&mut screen, "price [12.50 GBP]:", "9.99").await;
-    answer(&mut screen, "[10000]:", "+5").await;
-    answer(&mut screen, "description", "").await;
+    screen.answer("price [12.50 GBP]:", "9.99").await;
+    screen.answer("[10000]:", "+5").await;
+    screen.answer("description", "").await;
     eventually("it is changed", async || {
         bob.item(lamp).await.is_ok_and(|item| {
             item.quantity == 10_005 && item.unit_price.is_some_and(|price| price.amount_minor == 999)
@@ -70,8 +70,8 @@ async fn an_update_by_the_menu_shows_the_present_values() {
     knows_no_flags(&back(&mut screen).await);
     // Ctrl-C gives up, and nothing is done.
     screen.press("4\r").await;
-    answer(&mut screen, "which item", "1").await;
-    answer(&mut screen, "Are you sure?", "").await;
+    screen.answer("which item", "1").await;
+    screen.answer("Are you sure?", "").await;
     screen.until(|text| text.contains("nothing was done") && text.ends_with(PROMPT)).await;
     assert!(bob.item(lamp).await.is_ok(), "it is still there");
 }
@@ -95,17 +95,17 @@ async fn orders_are_shipped_delivered_and_cancelled_by_the_menu() {
     let unwanted = bob.buy(lamp, 2).await.expect("bought").order_id;
     screen.until(|text| super::sales_in(text) == 2 && text.ends_with(PROMPT)).await;
     screen.press("7\r").await;
-    answer(&mut screen, "which order", &sent.to_string()).await;
+    screen.answer("which order", &sent.to_string()).await;
     becomes(&bob, sent, OrderStatus::Shipped).await;
     back(&mut screen).await;
     screen.press("8\r").await;
-    answer(&mut screen, "which order", &sent.to_string()).await;
+    screen.answer("which order", &sent.to_string()).await;
     becomes(&bob, sent, OrderStatus::Delivered).await;
     back(&mut screen).await;
     screen.press("9\r").await;
-    answer(&mut screen, "which order", &unwanted.to_string()).await;
-    answer(&mut screen, "why, for the buyer:", "broken").await;
-    answer(&mut screen, "Are you sure?", "yes").await;
+    screen.answer("which order", &unwanted.to_string()).await;
+    screen.answer("why, for the buyer:", "broken").await;
+    screen.answer("Are you sure?", "yes").await;
     becomes(&bob, unwanted, OrderStatus::Cancelled).await;
     knows_no_flags(&back(&mut screen).await);
 }

@@ -7,7 +7,7 @@ use souk_testkit::{
     terminal::Terminal,
 };
 
-use super::{PROMPT, SELLER, WIDTHS, answer, sales_in, shop};
+use super::{PROMPT, SELLER, WIDTHS, sales_in, shop};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn shell_without_a_certificate_explains_how_to_get_one_and_ends() {
@@ -41,7 +41,7 @@ async fn notifications_begin_with_the_registration() {
     let mut screen = Screen::start_as_wide_as(WIDTHS[1], &terminal, &["shell"]);
     screen.until(|text| text.contains("not registered yet") && text.ends_with(PROMPT)).await;
     screen.press("1\r").await;
-    answer(&mut screen, "name to show to buyers:", "Alice").await;
+    screen.answer("name to show to buyers:", "Alice").await;
     screen.until(|text| text.contains("following your mailbox") && text.ends_with(PROMPT)).await;
     screen.press("sell --name Lamp --category home --price '1 GBP' --quantity 5\r").await;
     screen.until(|text| text.contains("1.00 GBP") && text.ends_with(PROMPT)).await;

@@ -22,7 +22,7 @@ use crate::{
     output,
 };
 
-/// How long a command that ends by itself may take for it after Ctrl-C. A second Ctrl-C ends it at once.
+/// The time that a command which handles Ctrl-C itself has to finish. A second Ctrl-C ends it at once.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// For whom failures are worded.
@@ -65,7 +65,7 @@ pub(super) async fn carry_out_until_interrupted<P: Program>(
         Ok(parsed) => parsed,
         Err(code) => return Ended::With(code),
     };
-    // Watched from now on: what came before was meant for something else.
+    // Earlier signals are ignored: they were not meant for this command.
     let mut signals = match Interrupt::watch() {
         Ok(signals) => signals,
         Err(failure) => return Ended::With(failed(&failure, &session, voice)),
@@ -90,7 +90,7 @@ pub(super) async fn carry_out_until_interrupted<P: Program>(
         return Ended::Terminated;
     }
     // The terminal has printed ^C, and the cursor stands behind it.
-    let text = "interrupted; look before you repeat a change: it may have taken place all the same";
+    let text = "interrupted; a change may have taken place all the same, so look before repeating it";
     session.printer().say(&format!("\n{}", wrapped(text, width()).join("\n")));
     Ended::With(exit::INTERRUPTED)
 }
@@ -147,7 +147,7 @@ fn explain<P: Program>(words: &[String], session: &CliSession) -> u8 {
             Failure::usage(format!("there is no command `{}`", words.join(" ")), "`help` lists the commands");
         return failed(&failure, session, Voice::Commands);
     };
-    // A reader who has gone away needs no help.
+    // Fails if the reader has gone away, which is fine.
     let _ = writeln!(io::stdout().lock(), "{}", lines.join("\n"));
     exit::OK
 }

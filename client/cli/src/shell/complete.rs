@@ -46,20 +46,19 @@ impl CommandCompleter {
 
     /// Returns the market's values, or `None` while they are being fetched.
     fn ask_market(&mut self, source: Source, typed: &str) -> Option<&[Choice]> {
-        let is_known = self.known.as_ref().is_some_and(|(known, text, _)| *known == source && text == typed);
-        if !is_known {
-            let is_asked =
-                self.asked.as_ref().is_some_and(|(asked, text, _)| *asked == source && text == typed);
-            if !is_asked {
-                let (found, answer) = sync_channel(1);
-                if self.lookups.try_send(Lookup { source, typed: typed.to_owned(), found }).is_err() {
-                    return Some(&[]);
-                }
-                self.asked = Some((source, typed.to_owned(), answer));
-            }
-            return None;
+        let known = self.known.as_ref().filter(|(known, text, _)| *known == source && text == typed);
+        if let Some((.., choices)) = known {
+            return Some(choices);
         }
-        self.known.as_ref().map(|(.., choices)| choices.as_slice())
+        let is_asked = self.asked.as_ref().is_some_and(|(asked, text, _)| *asked == source && text == typed);
+        if !is_asked {
+            let (found, answer) = sync_channel(1);
+            if self.lookups.try_send(Lookup { source, typed: typed.to_owned(), found }).is_err() {
+                return Some(&[]);
+            }
+            self.asked = Some((source, typed.to_owned(), answer));
+        }
+        None
     }
 }
 
@@ -136,7 +135,7 @@ struct Expected {
     prefix: String,
 }
 
-/// Where on a line a word stands.
+/// The position of a word on a line.
 struct Position<'a> {
     command: &'a Command,
     path: Vec<&'a str>,
@@ -178,7 +177,7 @@ fn expected(grammar: &Command, words: &[String], typed: &str, source_of: SourceO
     let positionals: Vec<_> = at.command.get_positionals().collect();
     let next = positionals.get(at.arguments).or_else(|| positionals.last().filter(|last| takes_many(last)));
     let expected = next.map(|argument| values(argument, &at.path, String::new(), source_of));
-    // Where nothing can be offered, the flags are what can be known.
+    // Without values to offer, the flags are offered.
     expected.filter(|e| e.source.is_some() || !e.fixed.is_empty()).unwrap_or_else(own_flags)
 }
 
@@ -229,9 +228,12 @@ fn values(argument: &Arg, path: &[&str], prefix: String, source_of: SourceOf) ->
 }
 
 fn commands(command: &Command) -> Vec<(String, String)> {
-    let shown =
-        command.get_subcommands().filter(|command| !command.is_hide_set() && command.get_name() != "help");
-    shown.map(|command| (command.get_name().to_owned(), about(command.get_about()))).collect()
+    subcommands(command).map(|command| (command.get_name().to_owned(), about(command.get_about()))).collect()
+}
+
+/// Returns the subcommands that are shown: not the hidden ones, nor the `help` that clap adds.
+pub(super) fn subcommands(command: &Command) -> impl Iterator<Item = &Command> {
+    command.get_subcommands().filter(|command| !command.is_hide_set() && command.get_name() != "help")
 }
 
 /// Returns what can be explained: `help` takes the words of a command.

@@ -23,7 +23,7 @@ const PRESENT: usize = 40;
 /// Asks for the fields of an entry. Returns the command line, or `None` if there is nothing to do.
 pub(super) async fn fill_in<P: Program>(reader: &mut Reader<'_>, entry: &Entry) -> Option<Vec<String>> {
     if !entry.fields.is_empty() {
-        say(reader, &format!("{} (Ctrl-C gives it up)", entry.label));
+        say(reader, &format!("{} (Ctrl-C cancels)", entry.label));
     }
     match ask_all::<P>(reader, entry).await {
         Some(answers) if entry.keeps_everything(&answers) => {
@@ -45,9 +45,7 @@ async fn ask_all<P: Program>(reader: &mut Reader<'_>, entry: &Entry) -> Option<V
         let answer = match field.kind {
             Kind::Choice(source) => {
                 let choice = choose::<P>(reader, field, source).await?;
-                let value = choice.value.clone();
-                chosen = Some(choice);
-                Some(value)
+                Some(chosen.insert(choice).value.clone())
             }
             Kind::Present(of) => present(chosen.as_ref(), of).map(str::to_owned),
             _ => ask::<P>(reader, field, chosen.as_ref()).await?,
@@ -58,7 +56,7 @@ async fn ask_all<P: Program>(reader: &mut Reader<'_>, entry: &Entry) -> Option<V
     is_sure.then_some(answers)
 }
 
-/// Offers the market's values until one is chosen. Returns `None` if there is none, or the user gives up.
+/// Offers the market's values until one is chosen. Returns `None` if there is none, or the user cancels.
 async fn choose<P: Program>(reader: &mut Reader<'_>, field: &Field, source: Source) -> Option<Choice> {
     let mut offered = match reader.choices::<P>(source, "").await? {
         Ok(choices) => choices,
@@ -71,11 +69,8 @@ async fn choose<P: Program>(reader: &mut Reader<'_>, field: &Field, source: Sour
         say(reader, "  there is nothing to choose from");
         return None;
     }
-    let mut is_new = true;
+    list(reader, &offered);
     loop {
-        if std::mem::take(&mut is_new) {
-            list(reader, &offered);
-        }
         let question = format!("  {}, by its number or a part of its name: ", field.question);
         let Line::Typed(typed) = reader.answer::<P>(question, &offered).await else { return None };
         let typed = typed.trim();
@@ -92,7 +87,10 @@ async fn choose<P: Program>(reader: &mut Reader<'_>, field: &Field, source: Sour
                 say(reader, &format!("  {}  {}  {}", choice.value, choice.name, choice.details));
                 return Some(choice);
             }
-            Ok(found) => (offered, is_new) = (found, true),
+            Ok(found) => {
+                list(reader, &found);
+                offered = found;
+            }
             Err(failure) => report(reader, &failure),
         }
     }
@@ -118,7 +116,7 @@ fn list(reader: &Reader<'_>, choices: &[Choice]) {
     }
 }
 
-/// Asks until the answer is right. Returns `None` if the user gives up, and `Some(None)` for an omitted argument.
+/// Asks until the answer is right. Returns `None` if the user cancels, and `Some(None)` for an omitted argument.
 async fn ask<P: Program>(
     reader: &mut Reader<'_>,
     field: &Field,
@@ -141,7 +139,7 @@ async fn ask<P: Program>(
             Empty::Omits | Empty::Keeps => return Some(None),
             Empty::Means(answer) => answer,
             Empty::Refused => {
-                say(reader, "  this one is needed; Ctrl-C gives up");
+                say(reader, "  this one is needed; Ctrl-C cancels");
                 continue;
             }
         };

@@ -37,7 +37,7 @@ pub(super) enum Line {
     Typed(String),
     /// Ctrl-C: the line is discarded.
     Cleared,
-    /// Ctrl-D, or the terminal has gone: the end of the input.
+    /// Ctrl-D, or the terminal is gone: the end of the input.
     End,
 }
 

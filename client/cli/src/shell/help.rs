@@ -3,13 +3,13 @@
 use clap::{Arg, Command};
 
 use super::{
-    complete::{SHELL_COMMANDS, SHELL_FLAGS, about},
+    complete::{SHELL_COMMANDS, SHELL_FLAGS, about, subcommands},
     fit::{cut, table, wrapped},
 };
 
 /// The maximum number of lines that explain a command.
 const LINES: usize = 25;
-/// The lines of those that are left for arguments and flags; the others are the title, the usage and the example.
+/// The number of these lines that remain for arguments and flags; the others are the title, the usage and the example.
 const ARGUMENT_LINES: usize = LINES - 6;
 
 /// Returns the lines that explain all commands, or the one with these words; `None` if there is no such command.
@@ -28,9 +28,7 @@ pub(super) fn explain(grammar: &Command, words: &[String], width: usize) -> Opti
 }
 
 fn overview(grammar: &Command, width: usize) -> Vec<String> {
-    let shown = grammar
-        .get_subcommands()
-        .filter(|c| !c.is_hide_set() && !["help", "shell", "listen"].contains(&c.get_name()));
+    let shown = subcommands(grammar).filter(|command| !["shell", "listen"].contains(&command.get_name()));
     let mut rows: Vec<_> =
         shown.map(|command| (command.get_name().to_owned(), about(command.get_about()))).collect();
     rows.extend(SHELL_COMMANDS.map(|(name, about)| (name.to_owned(), about.to_owned())));
@@ -45,17 +43,16 @@ fn overview(grammar: &Command, width: usize) -> Vec<String> {
 fn one(command: &Command, path: &str, program: &str, width: usize) -> Vec<String> {
     let mut lines = vec![cut(&format!("{path}: {}", about(command.get_about())), width)];
     if command.has_subcommands() {
-        let shown = command.get_subcommands().filter(|c| !c.is_hide_set() && c.get_name() != "help");
-        let rows: Vec<_> =
-            shown.map(|c| (format!("{path} {}", c.get_name()), about(c.get_about()))).collect();
+        let rows: Vec<_> = subcommands(command)
+            .map(|c| (format!("{path} {}", c.get_name()), about(c.get_about())))
+            .collect();
         lines.extend(table(&rows, width));
         lines.push(cut(&format!("Example: {}", example(command, path, program)), width));
         return lines;
     }
     lines.push(cut(&format!("usage: {}", usage(command, path)), width));
-    let own: Vec<_> = command.get_arguments().filter(|a| !a.is_hide_set() && !a.is_global_set()).collect();
     let (positionals, flags): (Vec<_>, Vec<_>) =
-        own.into_iter().partition(|argument| argument.is_positional());
+        own_arguments(command).partition(|argument| argument.is_positional());
     let rows: Vec<_> =
         positionals.into_iter().chain(flags).map(|a| (written(a), about(a.get_help()))).collect();
     let fitting = if rows.len() > ARGUMENT_LINES { ARGUMENT_LINES - 1 } else { rows.len() };
@@ -72,10 +69,9 @@ fn one(command: &Command, path: &str, program: &str, width: usize) -> Vec<String
 
 /// Returns the usage in one line: the arguments, the flags that are required, and whether there are others.
 fn usage(command: &Command, path: &str) -> String {
-    let own = || command.get_arguments().filter(|a| !a.is_hide_set() && !a.is_global_set());
-    let flags = || own().filter(|a| !a.is_positional());
+    let flags = || own_arguments(command).filter(|a| !a.is_positional());
     let mut words = vec![path.to_owned()];
-    for argument in own().filter(|a| a.is_positional()) {
+    for argument in own_arguments(command).filter(|a| a.is_positional()) {
         let name = value_name(argument);
         words.push(if argument.is_required_set() { name } else { format!("[{name}]") });
     }
@@ -86,11 +82,19 @@ fn usage(command: &Command, path: &str) -> String {
     words.join(" ")
 }
 
+/// Returns the arguments and flags that only this command has.
+fn own_arguments(command: &Command) -> impl Iterator<Item = &Arg> {
+    command.get_arguments().filter(|argument| !argument.is_hide_set() && !argument.is_global_set())
+}
+
 fn written(argument: &Arg) -> String {
-    let name = value_name(argument);
+    with_value(argument, &value_name(argument))
+}
+
+fn with_value(argument: &Arg, value: &str) -> String {
     match argument.get_long() {
-        None => name,
-        Some(long) if argument.get_action().takes_values() => format!("--{long} {name}"),
+        None => value.to_owned(),
+        Some(long) if argument.get_action().takes_values() => format!("--{long} {value}"),
         Some(long) => format!("--{long}"),
     }
 }
@@ -113,10 +117,10 @@ fn example(command: &Command, path: &str, program: &str) -> String {
         Some(format!("{path}{values}"))
     });
     written.unwrap_or_else(|| {
-        if let Some(first) = command.get_subcommands().find(|c| !c.is_hide_set() && c.get_name() != "help") {
+        if let Some(first) = subcommands(command).next() {
             return example(first, &format!("{path} {}", first.get_name()), program);
         }
-        let own = || command.get_arguments().filter(|a| !a.is_hide_set() && !a.is_global_set());
+        let own = || own_arguments(command);
         let is_required = |a: &&Arg| a.is_required_set() || a.is_positional();
         let is_special =
             |a: &&Arg| ["request_id", "dry_run", "expect_version"].contains(&a.get_id().as_str());
@@ -147,11 +151,7 @@ fn sample(argument: &Arg) -> String {
         _ if id.starts_with("order") || id.starts_with("stop") => "12",
         _ => "7",
     };
-    match argument.get_long() {
-        None => value.to_owned(),
-        Some(long) if argument.get_action().takes_values() => format!("--{long} {value}"),
-        Some(long) => format!("--{long}"),
-    }
+    with_value(argument, value)
 }
 
 #[cfg(test)]

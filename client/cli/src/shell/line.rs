@@ -1,4 +1,4 @@
-//! Lines of the shell: quotation as in a POSIX shell, and what the shell leaves to the system's.
+//! Lines of the shell: quotation as in a POSIX shell, without its pipes, redirections and lists.
 
 use crate::Failure;
 

@@ -40,7 +40,7 @@ impl<'a> Reader<'a> {
         Ok(Self { session, editor, signals, grammar, asked, lookups })
     }
 
-    /// Returns what all lines are read for.
+    /// Returns the session that the lines are read for.
     pub(super) fn session(&self) -> &'a CliSession {
         self.session
     }
@@ -57,7 +57,7 @@ impl<'a> Reader<'a> {
         self.read::<P>(question, Purpose::Answer(Box::new(AnswerCompleter(choices.to_vec())))).await
     }
 
-    /// Fetches values to choose from. Returns `None` if Ctrl-C gives it up.
+    /// Fetches values to choose from. Returns `None` if Ctrl-C cancels it.
     pub(super) async fn choices<P: Program>(
         &self,
         source: Source,

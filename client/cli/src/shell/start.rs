@@ -2,7 +2,6 @@
 
 use std::{pin::pin, time::Duration};
 
-use souk_client::Refusal;
 use souk_proto::{Reason, v1::WhoAmIRequest};
 use tokio::time::sleep;
 
@@ -24,16 +23,14 @@ pub(super) async fn reach(session: &CliSession) -> Result<bool, Failure> {
     let answer = tokio::select! {
         answer = &mut asked => answer,
         () = sleep(SILENCE) => {
-            session.printer().say(&format!("waiting for the market at {}; Ctrl-C gives up", connection.market()));
+            session.printer().say(&format!("waiting for the market at {}; Ctrl-C cancels", connection.market()));
             asked.await
         }
     };
-    match answer.map_err(Failure::from) {
+    match answer {
         Ok(who) => Ok(who.account.is_some()),
-        Err(failure) if failure.refusal().and_then(Refusal::reason) == Some(Reason::NotRegistered) => {
-            Ok(false)
-        }
-        Err(failure) => Err(failure),
+        Err(error) if error.reason() == Some(Reason::NotRegistered) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 

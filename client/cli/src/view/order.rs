@@ -59,8 +59,8 @@ impl From<&v1::Order> for OrderView {
     }
 }
 
-/// Returns the status as one word.
-fn status(status: v1::OrderStatus) -> &'static str {
+/// Returns a status as one word.
+pub fn status(status: v1::OrderStatus) -> &'static str {
     match status {
         v1::OrderStatus::Unspecified => "unknown",
         v1::OrderStatus::Placed => "placed",

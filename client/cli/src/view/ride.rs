@@ -87,7 +87,7 @@ impl Shown for RideView {
     }
 }
 
-/// A ride in a list, with the beginning of its id that is enough to type.
+/// A ride in a list, with a prefix of its id that identifies it.
 #[derive(Clone, Debug, Serialize)]
 pub struct RideRow {
     #[serde(flatten)]
@@ -97,10 +97,10 @@ pub struct RideRow {
 }
 
 impl RideRow {
-    /// The digits of an id that are shown at least.
+    /// The minimum number of digits of an id that are shown.
     const LEAST_DIGITS: usize = 8;
 
-    /// Returns the rows of a list, in its order. Each shows as much of its id as tells it from the others.
+    /// Returns the rows of a list, in its order. Each shows a prefix of its id that no other ride in the list has.
     pub fn all(rides: &[v1::Ride]) -> Vec<Self> {
         let mut ids: Vec<&str> = rides.iter().map(|ride| ride.ride_id.as_str()).collect();
         ids.sort_unstable();
@@ -109,7 +109,7 @@ impl RideRow {
         };
         let short = |id: &str| {
             let place = ids.partition_point(|other| *other < id);
-            // In this order, an id has most in common with its neighbours.
+            // In this order, an id shares its longest prefix with a neighbour.
             let neighbours = [place.checked_sub(1), Some(place + 1)];
             let others = neighbours.into_iter().flatten().filter_map(|place| ids.get(place).copied());
             let longest = others.map(|other| common(id, other)).max().unwrap_or(0);
@@ -118,7 +118,7 @@ impl RideRow {
         rides.iter().map(|ride| Self { short_id: short(&ride.ride_id), ride: RideView::from(ride) }).collect()
     }
 
-    /// Returns the beginning of the id.
+    /// Returns the prefix of the id.
     pub fn short_id(&self) -> &str {
         &self.short_id
     }

@@ -83,23 +83,20 @@ impl Commands {
     }
 
     fn of(own: &Path, search: &OsStr, by_cargo: bool) -> Self {
-        let command = |name: &str| match own.parent() {
-            Some(folder) => quoted_if_needed(&folder.join(name).display().to_string()),
-            None => name.to_owned(),
-        };
-        let is_found = |folder: PathBuf| folder.join("market").canonicalize().is_ok_and(|found| found == own);
-        if env::split_paths(search).any(is_found) {
+        let is_own = |folder: PathBuf| folder.join("market").canonicalize().is_ok_and(|found| found == own);
+        let is_on_path = env::split_paths(search).any(is_own);
+        let Some(folder) = own.parent().filter(|_| !is_on_path) else {
             return Self { market: "market".to_owned(), buyer: "buyer".to_owned() };
-        }
-        let buyer = match own.parent() {
-            // Cargo may have built this program only.
-            Some(folder) if by_cargo => {
-                let profile = if folder.ends_with("release") { " --release" } else { "" };
-                format!("cargo run -q{profile} --bin buyer --")
-            }
-            _ => command("buyer"),
         };
-        Self { market: command("market"), buyer }
+        let beside = |name: &str| quoted_if_needed(&folder.join(name).display().to_string());
+        let buyer = if by_cargo {
+            // Cargo may have built this program only.
+            let profile = if folder.ends_with("release") { " --release" } else { "" };
+            format!("cargo run -q{profile} --bin buyer --")
+        } else {
+            beside("buyer")
+        };
+        Self { market: beside("market"), buyer }
     }
 }
 

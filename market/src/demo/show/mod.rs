@@ -38,12 +38,15 @@ pub async fn run(listen: SocketAddr) -> anyhow::Result<()> {
     };
     let script = Script::set(listen, stage).await?;
     let invitation = Invitation::write(script.market()).await?;
-    let header = format!("a market is open at {}\n{}", script.market().address(), invitation.text());
-    let mut screen = backstage.map(|backstage| Screen::open(header.trim_end(), backstage));
+    let joining = invitation.text();
+    let mut screen = backstage.map(|backstage| {
+        let header = format!("a market is open at {}\n{joining}", script.market().address());
+        Screen::open(header.trim_end(), backstage)
+    });
     let showing = async {
         script.opening(PACE).await?;
         if !has_screen {
-            say!("\n{}Ctrl-C here removes everything.\n", invitation.text());
+            say!("\n{joining}Ctrl-C here removes everything.\n");
         }
         script.go_on(PACE).await
     };

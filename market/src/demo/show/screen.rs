@@ -41,7 +41,7 @@ pub(super) struct Screen {
 }
 
 impl Screen {
-    /// Takes the terminal over. `header` stays at the top.
+    /// Takes over the terminal. `header` stays at the top.
     pub(super) fn open(header: &str, backstage: Backstage) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (end, ended) = oneshot::channel();
@@ -191,7 +191,7 @@ fn wrapped(line: &str, columns: usize) -> Vec<String> {
             rows.push(std::mem::take(&mut row).trim_end().to_owned());
         }
         row.push_str(word);
-        // A word without a space that is wider than the screen.
+        // Break a word that is wider than the screen.
         while row.trim_end().width() > columns.max(2) {
             let mut fitting = String::new();
             for c in row.chars() {

@@ -11,7 +11,7 @@ use tokio::{sync::watch, time};
 /// The maximum number of lines on their way to the screen, which takes them at least ten times a second.
 const LINES: usize = 1_024;
 
-/// Who does what a line tells.
+/// Whose action a line describes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Who {
     Market,

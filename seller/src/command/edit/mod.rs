@@ -20,7 +20,7 @@ use page::Row;
 
 /// The maximum number of items in the editor at once.
 const MAX_EDITED: usize = 500;
-/// How many names are tried for a new file.
+/// The maximum number of names tried for a new file.
 const MAX_FILES: u32 = 1_000;
 
 /// Change items in your editor (VISUAL, EDITOR, or one that is usually there)
@@ -32,14 +32,14 @@ const MAX_FILES: u32 = 1_000;
   seller edit 4 9-12
   seller edit --where \"category=home, stock<5\"")]
 pub(crate) struct Edit {
-    /// The ids, as `items` shows them: 4, or a range such as 9-12. Of a range, what is not yours is left out.
+    /// The ids, as `items` shows them: 4, or a range such as 9-12. Ids in a range that are not yours are skipped.
     #[arg(value_name = "ITEM", required_unless_present_any = ["conditions", "file"])]
     ids: Vec<IdRange>,
     /// Instead of ids: all items on sale that meet these conditions, such as "category=home, stock<5" (see `seller
     /// items --help`).
     #[arg(long = "where", value_name = "CONDITIONS", conflicts_with = "ids")]
     conditions: Option<Conditions<Item>>,
-    /// Go on with the changes that an earlier edit has kept in this file.
+    /// Continue with the changes that an earlier edit has kept in this file.
     #[arg(long, conflicts_with_all = ["ids", "conditions"])]
     file: Option<PathBuf>,
     /// Only check, change nothing.
@@ -47,7 +47,7 @@ pub(crate) struct Edit {
     dry_run: bool,
 }
 
-/// A change of an item: what the user has made of it, and what the market is asked for.
+/// A change of an item: the row as edited, the row as opened, and the draft to send.
 struct Change {
     row: Row,
     base: Row,
@@ -84,7 +84,7 @@ impl Edit {
         let changes = match edited(session, &file, &base).await {
             Ok(changes) => changes,
             Err(failure) => {
-                // There is nothing of the user's in it.
+                // The user has changed nothing in it.
                 if kept.is_none() && fs::read_to_string(&file).is_ok_and(|now| now == text) {
                     let _ = fs::remove_file(&file);
                 }
@@ -108,8 +108,8 @@ async fn own_items(session: &CliSession, rows: &[Row]) -> Result<Vec<Item>, Fail
     Ok(items)
 }
 
-/// Returns kept rows beside what the market has now. Those that hold only what the user has changed are for the present
-/// version. A whole row is for the version of which it was made: it would undo what has changed since.
+/// Returns kept rows beside what the market has now. A row with only the user's changes gets the present version. A
+/// whole row keeps the version that it was made from, because it would undo what has changed since.
 fn rebased(rows: &[Row], now: &[Row]) -> Vec<(Row, Option<Row>)> {
     let rows = rows.iter().zip(now).map(|(row, now)| {
         let version = if row.is_partial() { now.version } else { row.version };
@@ -211,8 +211,8 @@ async fn apply(
     }
 }
 
-/// Writes the changes that were not applied in place of the whole text, each beside what the market has now. If that
-/// fails, the text of the editor stays.
+/// Replaces the text of the editor with the changes that were not applied, each beside what the market has now. If that
+/// fails, the text stays.
 async fn keep(session: &CliSession, file: &Path, unapplied: &[Change]) {
     if unapplied.is_empty() {
         return;
@@ -247,7 +247,7 @@ fn new_file(session: &CliSession) -> Result<PathBuf, Failure> {
     let mut number = 0;
     loop {
         let file = folder.join(format!("edit-{process}-{number}.toml"));
-        // Never one that exists: it may be what an earlier edit has kept, or another's link.
+        // Never one that exists: it may be what an earlier edit has kept, or another user's symbolic link.
         match File::create_new(&file) {
             Ok(_) => return Ok(file),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < MAX_FILES => number += 1,

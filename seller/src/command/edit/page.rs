@@ -69,14 +69,14 @@ impl Row {
         }
     }
 
-    /// Returns whether the row has only some of the keys, as what an edit has kept does.
+    /// Returns whether the row has only some of the keys, like the rows that an edit has kept.
     pub(super) fn is_partial(&self) -> bool {
         let Self { name, category, price, stock, sku, description, .. } = self;
         let texts = [name, category, price, sku, description];
         stock.is_none() || texts.iter().any(|text| text.is_none())
     }
 
-    /// Returns what changes an item from `base` to this; `None` if nothing does.
+    /// Returns the draft that changes an item from `base` to this; `None` if they do not differ.
     ///
     /// # Errors
     /// A value is wrong, or belongs to no item.
@@ -101,7 +101,7 @@ impl Row {
         Ok((draft != ItemDraft::default()).then_some(draft))
     }
 
-    /// Returns this row's keys that the market has other values of, as comments.
+    /// Returns comments with the market's values of the keys in which it differs from this row.
     fn comments(&self, now: &Self) -> String {
         let texts = [
             ("name", &self.name, &now.name),

@@ -1,6 +1,6 @@
 //! What a file is written in: its format, encoding, delimiter and decimal mark.
 //!
-//! A spreadsheet writes what its locale prefers, and says nothing of it in the file. What is not given by a flag is
+//! A spreadsheet writes what its locale prefers, and does not record it in the file. What is not given by a flag is
 //! detected from the beginning of the file; the decimal mark is not, because `1,500` may be either number.
 
 mod delimiter;
@@ -56,7 +56,7 @@ pub(super) enum Decimal {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Numbers {
     pub(super) decimal: Decimal,
-    /// Whether the user said so. Otherwise a number that may also be meant differently is refused.
+    /// Whether a flag states it. Otherwise ambiguous numbers are refused.
     pub(super) is_given: bool,
 }
 

@@ -2,11 +2,8 @@
 
 use std::borrow::Cow;
 
-use clap::ValueEnum;
-
 /// A field of a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
-#[value(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Field {
     Sku,
     ItemId,

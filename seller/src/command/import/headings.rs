@@ -22,7 +22,7 @@ pub(super) fn assignment(text: &str) -> Result<(Field, String), String> {
     Ok((field, value.to_owned()))
 }
 
-/// How the fields are called in a file, and the values of those that it doesn't have.
+/// The headings of the fields in a file, and the default values of the fields that it lacks.
 #[derive(Clone, Debug)]
 pub(super) struct Columns {
     headings: HashMap<Field, String>,

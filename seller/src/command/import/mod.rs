@@ -43,6 +43,7 @@ use part::Plan;
 use prune::Prune;
 use send::send_all;
 use source::{Input, Source};
+use tally::CORRECT_LINES;
 
 /// List and change items by the thousand, from a CSV or NDJSON file
 ///
@@ -65,12 +66,11 @@ pub(crate) struct Import {
     file: PathBuf,
     #[command(flatten)]
     dialect: DialectFlags,
-    /// The shop that has exported the file, whose columns it has. Rows that are no items, such as pictures and drafts, are
-    /// skipped.
+    /// The shop that exported the file, if its columns are that shop's. Rows that are not items, such as pictures and drafts,
+    /// are skipped.
     #[arg(long, value_name = "SHOP", conflicts_with = "column")]
     from: Option<Shop>,
-    /// The heading of a field's column, or the key of its value, where it is another than the field's name. May
-    /// be repeated.
+    /// The heading of a field's column, or the key of its value, if it differs from the field's name. May be repeated.
     #[arg(long, value_name = "FIELD=HEADING", value_parser = headings::assignment)]
     column: Vec<(Field, String)>,
     /// A field's value where the file has none. May be repeated.
@@ -101,7 +101,6 @@ impl Import {
             },
             now: session.clock().now(),
         });
-        let file = self.file.clone();
         let mut source = opened(Input { file: self.file, dialect: self.dialect, columns, export }).await?;
         if self.preview {
             return preview::show(source, session);
@@ -111,7 +110,7 @@ impl Import {
         }
         let began = Instant::now();
         let dialect = source.dialect().describe();
-        let plan = Plan { file, source, duplicates: self.duplicates };
+        let plan = Plan { source, duplicates: self.duplicates };
         let (mut tally, sent) = send_all(session, plan, self.dry_run).await;
         for note in sent.iter().flat_map(|found| &found.notes) {
             session.printer().say(note);
@@ -133,7 +132,7 @@ impl Import {
             0 => Ok(()),
             failed => Err(Failure::usage(
                 format!("{failed} of {} rows were left out; the others were imported", tally.rows),
-                "correct the lines above and import the file again: rows that are in change nothing",
+                CORRECT_LINES,
             )),
         }
     }
@@ -142,7 +141,7 @@ impl Import {
 /// Opens a file on a thread of its own: standard input may keep it waiting, and Ctrl-C must end the program all the same.
 async fn opened(input: Input) -> Result<Source, Failure> {
     let (done, opened) = oneshot::channel();
-    // If nobody waits for it any more, the program is ending.
+    // If the receiver is gone, the program is ending.
     thread::spawn(move || drop(done.send(input.open())));
     opened.await.unwrap_or_else(|_| {
         Err(Failure::io("read the file", io::Error::other("the reading thread has failed")))

@@ -3,7 +3,7 @@
 //! A part is small enough to be kept in memory, so that it can be sent again after an interruption without reading the
 //! file again: standard input can't be read twice, and a file may have changed.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use prost::Message as _;
 use souk_cli::Failure;
@@ -26,7 +26,6 @@ const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// What to read.
 pub(super) struct Plan {
-    pub(super) file: PathBuf,
     pub(super) source: Source,
     pub(super) duplicates: Duplicates,
 }
@@ -54,11 +53,11 @@ pub(super) struct Found {
     pub(super) notes: Vec<String>,
 }
 
-/// Reads the file and passes its parts on, until it ends, can't be read further, or nobody takes them.
+/// Reads the file and passes its parts on, until it ends, can't be read further, or the receiver is gone.
 pub(super) fn read_parts(plan: Plan, parts: &mpsc::Sender<Result<Part, Failure>>) -> Found {
     let mut reader = Reader { parts, known: Known::default(), left_out: 0, found: Found::default() };
     if let Err(failure) = reader.read(plan) {
-        // It only matters to somebody who takes it.
+        // Without a receiver, nobody needs the failure.
         let _ = parts.blocking_send(Err(failure));
     }
     reader.found
@@ -83,7 +82,7 @@ struct Filling {
 
 impl Reader<'_> {
     fn read(&mut self, plan: Plan) -> Result<(), Failure> {
-        let Plan { mut source, duplicates, .. } = plan;
+        let Plan { mut source, duplicates } = plan;
         let mut filling = Filling::default();
         loop {
             let next = source.next();
@@ -131,7 +130,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Returns whether somebody took it.
+    /// Passes a part on. Returns whether there is still a receiver.
     fn pass_on(&mut self, filling: Filling, source: &mut Source) -> bool {
         let Filling { rows, mut count, refused, .. } = filling;
         let left_out = source.shop().map_or(0, ShopRows::left_out);

@@ -5,13 +5,13 @@
 
 use std::{
     collections::HashSet,
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _},
     path::Path,
 };
 
 use clap::Args;
 use futures::{StreamExt as _, stream};
-use souk_cli::{CliSession, Failure, plain};
+use souk_cli::{CliSession, Failure, ask_yes_no, plain};
 use souk_client::Connection;
 use souk_proto::{
     Reason,
@@ -19,7 +19,10 @@ use souk_proto::{
 };
 use unicode_normalization::UnicodeNormalization as _;
 
-use super::tally::Tally;
+use super::{
+    super::pick::counted,
+    tally::{CORRECT_LINES, Tally},
+};
 
 /// The share of the shop, in percent, that is deleted without `--max-delete`.
 const MAX_PERCENT: usize = 20;
@@ -110,7 +113,7 @@ impl Prune {
                     "nothing was deleted, because {} of {} rows were refused",
                     tally.failed_count, tally.rows
                 ),
-                "correct the lines above and import the file again: rows that are in change nothing",
+                CORRECT_LINES,
             ));
         }
         let connection = session.connection().await?;
@@ -127,10 +130,11 @@ impl Prune {
             tally.deleted_count = i64::try_from(surplus.len()).unwrap_or(i64::MAX);
             return Ok(());
         }
-        if !self.yes && !confirmed(surplus.len()).await? {
+        let question = format!("delete {}", counted(surplus.len(), "item"));
+        if !self.yes && !ask_yes_no(&question).await? {
             return Err(Failure::conflict(
                 "nothing was deleted, because you did not confirm it",
-                "the rows of the file are in; import it again to delete the other items",
+                "the rows of the file were imported; import it again to delete the other items",
             ));
         }
         delete(connection, surplus, tally).await
@@ -180,26 +184,13 @@ fn print(session: &CliSession, surplus: &[Surplus], what: &str) {
     }
 }
 
-async fn confirmed(count: usize) -> Result<bool, Failure> {
-    let failed = |error| Failure::io("ask whether to delete", error);
-    let items = if count == 1 { "this item" } else { "these items" };
-    eprint!("delete {items} ({count})? [y/N] ");
-    io::stderr().flush().map_err(failed)?;
-    let read = tokio::task::spawn_blocking(|| {
-        let mut answer = String::new();
-        io::stdin().read_line(&mut answer).map(|_| answer)
-    });
-    let answer = read.await.map_err(|error| failed(io::Error::other(error)))?.map_err(failed)?;
-    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
-}
-
 /// Deletes items, several at a time. Each call is repeated until it is answered, and takes effect once.
 async fn delete(connection: &Connection, surplus: Vec<Surplus>, tally: &mut Tally) -> Result<(), Failure> {
     let calls = surplus.into_iter().map(async |Surplus { item_id, .. }| {
         let deleted = connection.call(DeleteItemRequest { item_id, ..Default::default() }).await;
         match deleted {
             Ok(_) => Ok(true),
-            // Somebody else has deleted it.
+            // It was deleted in the meantime.
             Err(failure) if failure.reason() == Some(Reason::ItemNotFound) => Ok(false),
             Err(failure) => Err(failure),
         }

@@ -1,9 +1,8 @@
 //! The records of a CSV file (RFC 4180), with strict quotation marks.
 //!
-//! The csv library prefers any parse to an error: a quotation mark that is not closed takes the rows that follow into
-//! its cell, whose price and stock then belong to the wrong item. So a record is checked before it is split. A record
-//! with a fault is refused, and reading goes on with the line after the one on which it began, so that it takes no other
-//! row with it.
+//! The csv library accepts any input: an unclosed quotation mark draws the rows that follow into its cell, and their price
+//! and stock then belong to the wrong item. So a record is checked before it is split. A record with a fault is refused,
+//! and reading goes on with the line after the one on which it began, so that it takes no other row with it.
 
 use std::{
     collections::VecDeque,

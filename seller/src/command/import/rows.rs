@@ -65,7 +65,7 @@ impl Reader {
             let Some(bytes) = layout.cell(record, field) else { return Ok(None) };
             let text = self.decoded(bytes)?.trim();
             let text = match text.strip_prefix('\'') {
-                // With the apostrophe, the user says that the spreadsheet has not made it so.
+                // The apostrophe states that this notation is the SKU, not a spreadsheet's doing.
                 Some(rest) if field == Field::Sku && values::is_scientific(rest.trim_start_matches('\'')) => {
                     rest
                 }

@@ -26,7 +26,7 @@ pub(super) async fn send_all(
     plan: Plan,
     validate_only: bool,
 ) -> (Tally, Result<Found, Failure>) {
-    let bar = progress::bar(&plan.file);
+    let bar = progress::bar(plan.source.file());
     let mut sender = Sender {
         session,
         validate_only,
@@ -90,7 +90,7 @@ impl Sender<'_> {
         answer.map(drop)
     }
 
-    /// Sends rows, again and again under the same request id: the market counts them as it did the first time.
+    /// Sends rows, and repeats them with the same request id after an interruption, so that the market counts them once.
     async fn send(
         &mut self,
         connection: &Connection,
@@ -112,7 +112,7 @@ impl Sender<'_> {
             let say = |news: &str| bar.suspend(|| session.printer().say(news));
             if let Err(failure) = self.persistence.wait(session, failure, got_further, say).await {
                 self.tally.interrupted(&furthest);
-                self.say_what_is_open(rows, &furthest);
+                self.report_unanswered(rows, &furthest);
                 return Err(failure);
             }
             self.reach().await?;
@@ -142,13 +142,13 @@ impl Sender<'_> {
         self.persistence.reach(session, |news: &str| bar.suspend(|| session.printer().say(news))).await
     }
 
-    /// Says which rows the tally does not include, because the market has not answered for them.
-    fn say_what_is_open(&self, rows: &[ImportRow], furthest: &Reported) {
+    /// Reports which rows the tally does not include, because the market has not answered for them.
+    fn report_unanswered(&self, rows: &[ImportRow], furthest: &Reported) {
         let answered = usize::try_from(furthest.rows).unwrap_or(0);
         let (Some(first), Some(last)) = (rows.get(answered), rows.last()) else { return };
         self.bar.suspend(|| {
             self.session.printer().say(&format!(
-                "it is not known what became of the rows from line {} to line {}, which are in no column of the tally",
+                "the outcome of the rows from line {} to line {} is unknown; the tally does not include them",
                 first.line, last.line
             ));
         });

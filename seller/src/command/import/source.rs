@@ -29,7 +29,7 @@ use super::{
 
 /// The maximum number of unknown keys that are reported.
 const MAX_UNKNOWN_KEYS: usize = 20;
-/// What `items --output ndjson` writes about an item beside the fields of an import. Nobody has misspelt it.
+/// The keys that `items --output ndjson` writes in addition to the fields of an import. They are not reported as unknown.
 const OF_LISTS: [&str; 7] =
     ["create_time", "rating", "seller_id", "seller_name", "unit_price", "update_time", "version"];
 
@@ -160,6 +160,11 @@ fn decoded(file: Box<dyn Read + Send>, dialect: &Dialect) -> Decoded {
 }
 
 impl Source {
+    /// Returns the path of the file, or `-` for standard input.
+    pub(super) fn file(&self) -> &Path {
+        &self.file
+    }
+
     /// Returns what the file is written in.
     pub(super) fn dialect(&self) -> &Dialect {
         &self.dialect
@@ -175,7 +180,7 @@ impl Source {
         std::mem::take(&mut self.warnings)
     }
 
-    /// Returns what another shop's file is read with.
+    /// Returns the converter of the rows, if the file is from another shop.
     pub(super) fn shop(&self) -> Option<&ShopRows> {
         self.shop.as_ref()
     }

@@ -9,6 +9,9 @@ use souk_proto::v1::{ImportItemsResponse, RowError};
 
 /// The maximum number of refused rows that are printed. All are counted.
 const MAX_PRINTED: usize = 1_000;
+/// What to do about refused rows.
+pub(super) const CORRECT_LINES: &str =
+    "correct the lines above and import the file again: rows that were already imported do not change";
 
 /// The number of rows by what the import did with them, and its speed.
 #[derive(Debug, Default, Serialize)]
@@ -36,7 +39,7 @@ pub(super) struct ReadCount {
     pub(super) skipped: i64,
 }
 
-/// What an interrupted call has done of its rows.
+/// The progress that an interrupted call reports.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Reported {
     /// The number of rows, from the first one, that need not be sent again.
@@ -64,7 +67,7 @@ impl Shown for Tally {
 }
 
 impl Tally {
-    /// Counts the rows that were read, whatever becomes of them.
+    /// Counts the rows that were read, whether or not they are imported.
     pub(super) fn read(&mut self, count: &ReadCount) {
         self.rows += count.rows;
         self.skipped_count += count.skipped;
@@ -96,9 +99,9 @@ impl Tally {
     /// Records how the file was read and how long the import took, and says how many refused rows were not printed.
     pub(super) fn finish(&mut self, session: &CliSession, dialect: String, took: Duration) {
         self.dialect = dialect;
-        let untold = self.failed_count - i64::try_from(self.printed).unwrap_or(0);
-        if untold > 0 {
-            session.printer().say(&format!("and {untold} more rows were refused"));
+        let unprinted = self.failed_count - i64::try_from(self.printed).unwrap_or(0);
+        if unprinted > 0 {
+            session.printer().say(&format!("and {unprinted} more rows were refused"));
         }
         self.seconds = took.as_secs_f64();
         self.rows_per_second = self.rows as f64 / self.seconds.max(f64::EPSILON);

@@ -13,7 +13,7 @@ struct CommandLine {
     import: Import,
 }
 
-/// What came of a file.
+/// The result of reading a file.
 #[derive(Debug)]
 struct Read {
     rows: Vec<rows::Row>,

@@ -1,4 +1,4 @@
-//! Reads the values of cells as people and spreadsheets write them, exactly. What may have two meanings is refused.
+//! Reads the values of cells as people and spreadsheets write them, exactly. Ambiguous values are refused.
 
 use iso_currency::Currency;
 use souk_proto::v1::Money;
@@ -43,11 +43,11 @@ pub(super) fn price(
         return Err(problem("is no amount; write it like \"12.50 GBP\""));
     };
     let is_sign = |c: char| matches!(c, '-' | '\u{2212}');
-    let around = [&text[..first], &text[last + 1..]].map(|part| part.replace(is_sign, ""));
-    if text[..first].contains(is_sign) || text[last + 1..].contains(is_sign) {
+    let around = [&text[..first], &text[last + 1..]];
+    if around.iter().any(|part| part.contains(is_sign)) {
         return Err(problem("is negative; write 0 or more"));
     }
-    let own = match around.each_ref().map(|part| part.trim()) {
+    let own = match around.map(str::trim) {
         ["", ""] => None,
         [one, ""] | ["", one] => Some(one),
         _ => return Err(problem("has a currency on both sides; write it like \"12.50 GBP\"")),

@@ -1,13 +1,12 @@
 //! Conditions: `stock<5, category=home`, as `--where` takes them.
 //!
-//! A condition is a field, a comparison and a value; all of them have to hold. They are checked here and not by the
-//! market: what it has indexes for is asked of it first (see [`super::shop`]).
+//! A condition is a field, a comparison and a value; all of them have to hold. They are checked here. Those that the
+//! market has indexes for are also sent with the request (see [`super::shop`]).
 
 use std::{cmp::Ordering, str::FromStr};
 
-use souk_cli::parse_money;
+use souk_cli::{parse_money, parse_time};
 use souk_proto::{Timestamp, v1};
-use time::{Date, OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
 
 /// A field that conditions can name.
 pub(crate) struct Field<T: 'static> {
@@ -89,7 +88,7 @@ const COMPARISONS: [(&str, Comparison); 7] = [
     ("~", Comparison::Contains),
 ];
 
-// Written out, because derived ones would ask for the same of `T`.
+// Not derived, because that would require `T: Clone`.
 impl<T: 'static> Clone for Conditions<T> {
     fn clone(&self) -> Self {
         Self { all: self.all.clone() }
@@ -207,7 +206,7 @@ impl<T: Tested> Condition<T> {
     }
 }
 
-/// Returns whether a category is another, or below it.
+/// Returns whether a category is `wanted` or below it.
 pub(crate) fn is_below(path: &str, wanted: &str) -> bool {
     path.strip_prefix(wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
@@ -218,24 +217,16 @@ fn wanted(kind: Kind, value: &str) -> Result<Wanted, String> {
         Kind::Word(words) if words.contains(&value) => Ok(Wanted::Text(value.to_owned())),
         Kind::Word(words) => Err(format!("it is one of {}", words.join(", "))),
         Kind::Number => value.parse().map(Wanted::Number).map_err(|_| "write digits".to_owned()),
-        // With a currency of three decimals, so that only what is no amount in any is refused.
-        Kind::Money => match parse_money(value, Some("BHD")) {
-            Ok(_) => Ok(Wanted::Money(value.to_owned())),
-            Err(_) => Err("write it like 12.50, or like \"12.50 GBP\"".to_owned()),
-        },
-        Kind::Time => moment(value).map(Wanted::Time),
+        Kind::Money if is_amount(value) => Ok(Wanted::Money(value.to_owned())),
+        Kind::Money => Err("write it like 12.50, or like \"12.50 GBP\"".to_owned()),
+        Kind::Time => parse_time(value).map(|time| Wanted::Time(time.unix_timestamp())),
     }
 }
 
-fn moment(text: &str) -> Result<i64, String> {
-    let day = format_description!("[year]-[month]-[day]");
-    if let Ok(day) = Date::parse(text, &day) {
-        return Ok(day.midnight().assume_utc().unix_timestamp());
-    }
-    match OffsetDateTime::parse(text, &Rfc3339) {
-        Ok(time) => Ok(time.unix_timestamp()),
-        Err(_) => Err("write a day like 2026-11-25, or a time like 2026-11-25T08:00:00Z".to_owned()),
-    }
+/// Returns whether a text is an amount, in its own currency or in some currency.
+pub(crate) fn is_amount(text: &str) -> bool {
+    // With a currency of three decimals, so that only what is no amount in any is refused.
+    parse_money(text, Some("BHD")).is_ok()
 }
 
 impl Comparison {

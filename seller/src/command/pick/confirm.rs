@@ -2,10 +2,10 @@
 
 use std::io::{self, IsTerminal as _};
 
-use souk_cli::Failure;
+use souk_cli::{Failure, ask_yes_no};
 
-/// Checks that the user can be asked whether to do something, or has said so already. The question is given without its
-/// mark.
+/// Checks that the user can be asked whether to do something, unless `yes` confirms it already. `question` has no
+/// question mark.
 ///
 /// # Errors
 /// Standard input is no terminal.
@@ -19,23 +19,13 @@ pub(crate) fn can_confirm(question: &str, yes: bool) -> Result<(), Failure> {
     ))
 }
 
-/// Asks whether to do something, unless the user has said so already. The question is given without its mark.
+/// Asks whether to do something, unless `yes` confirms it already. `question` has no question mark.
 ///
 /// # Errors
-/// As for [`can_confirm`].
+/// As for [`can_confirm`], or standard input can't be read.
 pub(crate) async fn confirmed(question: &str, yes: bool) -> Result<bool, Failure> {
     can_confirm(question, yes)?;
-    if yes {
-        return Ok(true);
-    }
-    eprint!("{question}? [y/N] ");
-    let read = tokio::task::spawn_blocking(|| {
-        let mut answer = String::new();
-        io::stdin().read_line(&mut answer).map(|_| answer)
-    });
-    let answer = read.await.unwrap_or_else(|error| Err(io::Error::other(error)));
-    let answer = answer.map_err(|error| Failure::io("read the answer", error))?;
-    let is_confirmed = matches!(answer.trim().to_lowercase().as_str(), "y" | "yes");
+    let is_confirmed = yes || ask_yes_no(question).await?;
     if !is_confirmed {
         eprintln!("nothing was changed");
     }

@@ -31,8 +31,8 @@ impl FromStr for IdRange {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Picked {
     pub(crate) id: i64,
-    /// Whether it was only named as a part of a range. The numbers of all parties come from one sequence, so that a
-    /// range usually has some of others.
+    /// Whether it was only named as part of a range. The ids of all parties come from one sequence, so a range usually
+    /// contains some of other parties.
     pub(crate) is_of_range: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What a command is about: ids, ranges of them, or all that meets conditions.
+//! The rows that a command applies to: ids, ranges of ids, or all rows that meet conditions.
 
 pub(crate) mod condition;
 mod confirm;
@@ -18,25 +18,25 @@ pub(crate) use confirm::{can_confirm, confirmed};
 pub(crate) use ids::{IdRange, Picked, only_for_one};
 pub(crate) use tally::{Tally, each, paced};
 
-/// The orders that a command is about.
+/// The orders that a command applies to.
 #[derive(Args)]
 pub(crate) struct Orders {
-    /// The ids, as `sales` shows them: 4, or a range such as 9-12. Of a range, what is not yours is left out.
+    /// The ids, as `sales` shows them: 4, or a range such as 9-12. Ids in a range that are not yours are skipped.
     #[arg(value_name = "ORDER", required_unless_present = "conditions")]
     ids: Vec<IdRange>,
     /// Instead of ids: all orders that meet these conditions, such as "status=placed, item=7". Fields: id, item,
     /// name, buyer, units, total, status, placed; comparisons: = != < <= > >= and ~ (contains).
     #[arg(long = "where", value_name = "CONDITIONS", conflicts_with = "ids")]
     conditions: Option<Conditions<Order>>,
-    /// Don't ask whether the orders that meet the conditions are meant.
+    /// Don't ask for confirmation of the orders that meet the conditions.
     #[arg(long, requires = "conditions")]
     yes: bool,
 }
 
-/// The items that a command is about.
+/// The items that a command applies to.
 #[derive(Args)]
 pub(crate) struct Items {
-    /// The ids, as `items` shows them: 4, or a range such as 9-12. Of a range, what is not yours is left out.
+    /// The ids, as `items` shows them: 4, or a range such as 9-12. Ids in a range that are not yours are skipped.
     #[arg(value_name = "ITEM", required_unless_present = "conditions")]
     ids: Vec<IdRange>,
     /// Instead of ids: all items on sale that meet these conditions, such as "category=home, stock<5". Fields: id,
@@ -46,8 +46,8 @@ pub(crate) struct Items {
 }
 
 impl Orders {
-    /// Returns the orders that are meant; `None` if there are none, or the user does not confirm them. `verb` says what
-    /// is to be done with them, such as "ship".
+    /// Returns the picked orders; `None` if no order meets the conditions, or the user does not confirm those that do.
+    /// `verb` says what is to be done with them, such as "ship".
     ///
     /// # Errors
     /// The orders can't be read, or the user can't be asked.
@@ -73,24 +73,13 @@ impl Orders {
 }
 
 impl Items {
-    /// Creates a choice from what another command has parsed.
+    /// Creates it from the arguments of a command that does not flatten it.
     pub(crate) fn new(ids: Vec<IdRange>, conditions: Option<Conditions<Item>>) -> Self {
         Self { ids, conditions }
     }
 
-    /// Returns the ids that are meant, without a look at the items; `None` if conditions were given.
-    ///
-    /// # Errors
-    /// There are too many.
-    pub(crate) fn named(&self) -> Result<Option<Vec<Picked>>, Failure> {
-        match &self.conditions {
-            None => Picked::all(&self.ids).map(Some),
-            Some(_) => Ok(None),
-        }
-    }
-
-    /// Returns the ids of the items that are meant; `None` if there are none, or the user does not confirm those that
-    /// meet the conditions.
+    /// Returns the picked items; `None` if no item meets the conditions, or the user does not confirm those that do.
+    /// Items that were named are not read.
     ///
     /// # Errors
     /// The items can't be read, or the user can't be asked.
@@ -100,8 +89,8 @@ impl Items {
         verb: &str,
         yes: bool,
     ) -> Result<Option<Vec<Picked>>, Failure> {
-        if let Some(named) = self.named()? {
-            return Ok(Some(named));
+        if self.conditions.is_none() {
+            return Picked::all(&self.ids).map(Some);
         }
         let items = self.read(session).await?;
         if items.is_empty() {
@@ -116,7 +105,7 @@ impl Items {
         Ok(confirmed(&question, yes).await?.then(|| picked.collect()))
     }
 
-    /// Returns the items that are meant, as they are now.
+    /// Returns the picked items as they are now.
     ///
     /// # Errors
     /// The items can't be read, or one that was named by itself is not on sale.

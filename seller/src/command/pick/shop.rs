@@ -1,6 +1,6 @@
 //! The seller's items and orders, as far as they meet conditions.
 
-use souk_cli::{CliSession, Failure};
+use souk_cli::{CliSession, Failure, view::order_status};
 use souk_client::error::required;
 use souk_proto::v1::{DisplaySellerItemsRequest, GetItemRequest, Item, ListSalesRequest, Order, OrderStatus};
 
@@ -11,8 +11,8 @@ const PAGE: i32 = 200;
 /// The maximum number of rows that one command looks at.
 const MAX_ROWS: usize = 100_000;
 
-pub(crate) const FOR_SALE: &str = "for-sale";
-pub(crate) const SOLD_OUT: &str = "sold-out";
+const FOR_SALE: &str = "for-sale";
+const SOLD_OUT: &str = "sold-out";
 const ITEM_STATUSES: &[&str] = &[FOR_SALE, SOLD_OUT];
 const ORDER_STATUSES: &[&str] = &["placed", "shipped", "delivered", "cancelled"];
 
@@ -45,24 +45,14 @@ impl Tested for Order {
         Field {
             name: "status",
             kind: Kind::Word(ORDER_STATUSES),
-            of: |order| Actual::Text(status_word(order.status())),
+            of: |order| Actual::Text(order_status(order.status())),
         },
         Field { name: "placed", kind: Kind::Time, of: |order| Actual::Time(order.place_time.as_ref()) },
     ];
 }
 
-fn status_word(status: OrderStatus) -> &'static str {
-    match status {
-        OrderStatus::Unspecified => "unknown",
-        OrderStatus::Placed => "placed",
-        OrderStatus::Shipped => "shipped",
-        OrderStatus::Delivered => "delivered",
-        OrderStatus::Cancelled => "cancelled",
-    }
-}
-
-/// Returns the caller's items that are to be kept: those on sale, or those that were withdrawn. The market has no
-/// index for anything else than the id, so all of them are read, page by page.
+/// Returns the caller's items that `keep` accepts: those on sale, or those that were withdrawn. The market has an index
+/// for the id only, so all of them are read, page by page.
 ///
 /// # Errors
 /// Returns the error of a call, or one if there are more than [`MAX_ROWS`] items.
@@ -71,20 +61,12 @@ pub(crate) async fn items(
     withdrawn: bool,
     keep: impl Fn(&Item) -> bool,
 ) -> Result<Vec<Item>, Failure> {
-    let mut request = DisplaySellerItemsRequest { page_size: PAGE, withdrawn, ..Default::default() };
-    let (mut kept, mut read) = (Vec::new(), 0);
-    loop {
-        let page = session.call(request.clone()).await?;
-        read += page.items.len();
-        kept.extend(page.items.into_iter().filter(&keep));
-        if page.next_page_token.is_empty() {
-            return Ok(kept);
-        }
-        if read >= MAX_ROWS {
-            return Err(too_many("items", "write them to a file with `seller export`, and filter that"));
-        }
-        request.page_token = page.next_page_token;
-    }
+    let limit = ("items", "write them to a file with `seller export`, and filter that");
+    filtered(limit, keep, async |page_token| {
+        let page = session.call(DisplaySellerItemsRequest { page_size: PAGE, page_token, withdrawn }).await?;
+        Ok((page.items, page.next_page_token))
+    })
+    .await
 }
 
 /// Returns the orders of the caller's items that meet the conditions, latest first. The market filters by status and
@@ -98,7 +80,7 @@ pub(crate) async fn orders(
 ) -> Result<Vec<Order>, Failure> {
     let status = conditions.equal("status").and_then(|status| {
         let all = [OrderStatus::Placed, OrderStatus::Shipped, OrderStatus::Delivered, OrderStatus::Cancelled];
-        all.into_iter().find(|known| status_word(*known) == status)
+        all.into_iter().find(|known| order_status(*known) == status)
     });
     let item_id = conditions.equal("item").and_then(|item| item.parse().ok()).filter(|item| *item > 0);
     let request = ListSalesRequest {
@@ -109,33 +91,44 @@ pub(crate) async fn orders(
     sales(session, request, |order| conditions.hold(order)).await
 }
 
-/// Returns the orders of a list, across all of its pages, that are to be kept.
+/// Returns the orders of a list, across all of its pages, that `keep` accepts.
 ///
 /// # Errors
 /// Returns the error of a call, or one if more than [`MAX_ROWS`] orders were looked at.
 pub(crate) async fn sales(
     session: &CliSession,
-    mut request: ListSalesRequest,
+    request: ListSalesRequest,
     keep: impl Fn(&Order) -> bool,
 ) -> Result<Vec<Order>, Failure> {
-    request.page_size = PAGE;
-    let (mut kept, mut read) = (Vec::new(), 0);
+    filtered(("orders", "narrow them down by status=… or item=…"), keep, async |page_token| {
+        let request = ListSalesRequest { page_size: PAGE, page_token, ..request.clone() };
+        let page = session.call(request).await?;
+        Ok((page.orders, page.next_page_token))
+    })
+    .await
+}
+
+/// Returns the rows of a list, across all of its pages, that `keep` accepts. `fetch` gets a page token, and returns the
+/// rows of the page and the next token. `noun` and `hint` are for the error of a list with too many rows.
+async fn filtered<T>(
+    (noun, hint): (&str, &str),
+    keep: impl Fn(&T) -> bool,
+    fetch: impl AsyncFn(String) -> Result<(Vec<T>, String), Failure>,
+) -> Result<Vec<T>, Failure> {
+    let (mut kept, mut read, mut page_token) = (Vec::new(), 0, String::new());
     loop {
-        let page = session.call(request.clone()).await?;
-        read += page.orders.len();
-        kept.extend(page.orders.into_iter().filter(&keep));
-        if page.next_page_token.is_empty() {
+        let (rows, next) = fetch(page_token).await?;
+        read += rows.len();
+        kept.extend(rows.into_iter().filter(&keep));
+        if next.is_empty() {
             return Ok(kept);
         }
         if read >= MAX_ROWS {
-            return Err(too_many("orders", "narrow them down by status=… or item=…"));
+            let message = format!("there are more than {MAX_ROWS} {noun}, too many to filter here");
+            return Err(Failure::usage(message, hint));
         }
-        request.page_token = page.next_page_token;
+        page_token = next;
     }
-}
-
-fn too_many(rows: &str, hint: &str) -> Failure {
-    Failure::usage(format!("there are more than {MAX_ROWS} {rows}, too many to filter here"), hint)
 }
 
 /// Returns one of the caller's items on sale.

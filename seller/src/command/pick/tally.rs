@@ -8,12 +8,12 @@ use tokio::time::sleep;
 
 use super::ids::Picked;
 
-/// The wait before a call that was refused for its rate, if the market asks for none.
+/// The wait before a rate-limited call is repeated, if the market does not say how long to wait.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long one call may be put off for its rate, all in all.
+/// The maximum total wait of one call for the rate limit.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What has become of the calls so far.
+/// The outcomes of the calls so far.
 #[derive(Default)]
 pub(crate) struct Tally {
     done: usize,
@@ -29,11 +29,10 @@ impl Tally {
         self.done += 1;
     }
 
-    /// Reports and counts a call that was refused. What concerns one row only does not keep the others from being
-    /// carried out.
+    /// Reports and counts a call that was refused. A refusal that concerns only this row does not stop the command.
     ///
     /// # Errors
-    /// Returns a failure that the other calls would have as well, such as that of a market which can't be reached.
+    /// Returns a failure that the other calls would have as well, such as an unreachable market.
     pub(crate) fn refused(
         &mut self,
         session: &CliSession,
@@ -83,8 +82,8 @@ pub(super) fn is_not_found(failure: &Failure) -> bool {
     failure.exit_code() == exit::NOT_FOUND
 }
 
-/// Carries out a call for each of several ids, and prints the rows that come of it. A single id fails with its own
-/// error and prints one row. `noun` and `done` are words for messages, such as "order" and "shipped".
+/// Carries out a call for each of several ids, and prints the resulting rows. A single id fails with its own error and
+/// prints one row. `noun` and `done` are words for messages, such as "order" and "shipped".
 ///
 /// # Errors
 /// Not everything was done; the reasons were reported.
@@ -121,8 +120,8 @@ pub(crate) async fn each<T: Shown>(
     }
 }
 
-/// Makes a call that may be one of very many. The client library gives a call up when the market refuses it for its rate
-/// again and again; here, the market's pace is what the others after it have to keep as well.
+/// Makes a call, and repeats it at the market's pace while it is rate-limited. The client library gives up after a few
+/// attempts; here, many calls follow that would be rate-limited as well.
 ///
 /// # Errors
 /// Returns the failure of the call.

@@ -61,14 +61,12 @@ pub(super) async fn whole_id(session: &CliSession, beginning: String) -> Result<
     }
 }
 
-/// Returns as much of a ride's id as is enough to type; the whole one if the market can't say.
+/// Returns a prefix of a ride's id that no other ride of the caller has; the whole id if the rides can't be listed.
 pub(super) async fn short_id(session: &CliSession, ride_id: &str) -> String {
     let Some(beginning) = ride_id.get(..8) else { return ride_id.to_owned() };
     let request = ListRidesRequest { ride_id_prefix: beginning.to_owned(), ..Default::default() };
-    let rows = session.call(request).await.map(|page| (RideRow::all(&page.rides), page.rides));
-    let found = rows.ok().and_then(|(rows, rides)| {
-        let place = rides.iter().position(|ride| ride.ride_id == ride_id)?;
-        rows.get(place).map(|row| row.short_id().to_owned())
-    });
-    found.unwrap_or_else(|| ride_id.to_owned())
+    let rides = session.call(request).await.map(|page| page.rides).unwrap_or_default();
+    let rows = RideRow::all(&rides);
+    let found = rows.iter().zip(&rides).find(|(_, ride)| ride.ride_id == ride_id);
+    found.map_or(ride_id, |(row, _)| row.short_id()).to_owned()
 }

@@ -6,8 +6,8 @@ use unicode_normalization::{UnicodeNormalization as _, char::is_combining_mark};
 const MAX_PARTS: usize = 5;
 const MAX_PART_CHARS: usize = 40;
 
-/// Converts a path such as `Clothing > T-Shirts` to `clothing/t-shirts`; `None` if nothing is left of a part of it, as of
-/// one in another script. A longer path is cut at its end.
+/// Converts a path such as `Clothing > T-Shirts` to `clothing/t-shirts`; `None` if a part of it becomes empty, as
+/// one in another script does. Parts beyond the maximum are dropped.
 pub(super) fn path(text: &str) -> Option<String> {
     let parts = text.split('>').map(str::trim).filter(|part| !part.is_empty()).map(slug);
     let parts: Vec<_> = parts.take(MAX_PARTS).collect();

@@ -15,10 +15,10 @@ pub(super) const NEEDED: &[&[&str]] = &[&["id", "offer_id"], &["title"], &["pric
 
 /// Attributes by which the variants of an item group differ.
 const VARIANT: [&str; 5] = ["color", "size", "sizes", "material", "pattern"];
-/// Its stock is not an attribute of every program.
+/// The stock, which only some of Google's programs have as an attribute.
 const QUANTITY: &[&str] = &["quantity", "sell_on_google_quantity"];
 
-/// Reads the rows of a file; each is for itself.
+/// Reads the rows of a file, which are independent of each other.
 #[derive(Debug)]
 pub(super) struct GoogleMerchant;
 
@@ -43,7 +43,7 @@ impl GoogleMerchant {
     }
 }
 
-/// Returns the seller's own category, or else Google's. A number of Google's taxonomy says nothing to buyers.
+/// Returns the seller's own category, or else Google's. A number of Google's taxonomy means nothing to buyers.
 fn category(cells: &Cells) -> Option<String> {
     let own = cells.filled(&["product_type", "product_types"]);
     // Several are separated by commas, the most important one first.
@@ -55,7 +55,7 @@ fn category(cells: &Cells) -> Option<String> {
     })
 }
 
-/// Returns the price that holds now.
+/// Returns the price that applies now.
 fn price(cells: &Cells, now: OffsetDateTime) -> Result<Option<String>, String> {
     let regular = cells.filled(&["price"]);
     let Some(sale) = cells.filled(&["sale_price"]) else { return Ok(regular.map(str::to_owned)) };

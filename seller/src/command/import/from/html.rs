@@ -1,7 +1,7 @@
 //! Descriptions in HTML, as plain text.
 //!
-//! Not a parser of HTML: it takes tags out, and keeps paragraphs, line breaks and lists apart. It takes any text, also
-//! one with `<` in it that is no HTML.
+//! This is not an HTML parser: it removes tags, and keeps paragraphs, line breaks and lists apart. It accepts any text,
+//! including text that contains `<` but is not HTML.
 
 use html_escape::decode_html_entities;
 

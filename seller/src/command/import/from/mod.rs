@@ -1,8 +1,8 @@
 //! Files that other shops export: their columns, converted to the fields of an item.
 //!
-//! A shop's file has rows that are no items (pictures, products that only group their variants, drafts) and rows that need
-//! what an earlier one said (a variant, its product). So a converter keeps the product that it is in, and a row yields an
-//! item or the reason why it is none. What the file can't say, such as the number of units of a product whose stock is
+//! A shop's file has rows that are not items (pictures, products that only group their variants, drafts) and rows that
+//! depend on an earlier one (a variant on its product). So a converter keeps the current product, and a row yields an item
+//! or the reason why it is none. What the file does not contain, such as the number of units of a product whose stock is
 //! not counted, is left absent: an item that exists keeps its value, and a new one takes it from `--default`.
 
 mod category;
@@ -64,7 +64,7 @@ enum Kind {
 }
 
 impl Converter {
-    /// `now` decides whether a sale price holds.
+    /// `now` decides whether a sale price applies.
     fn new(shop: Shop, now: OffsetDateTime) -> Self {
         let kind = match shop {
             Shop::Shopify => Kind::Shopify(Shopify::default()),

@@ -20,7 +20,7 @@ const SECOND: &[BorrowedFormatItem<'_>] = format_description!(
 /// the last one included.
 ///
 /// # Errors
-/// Returns the text that is no time.
+/// Returns the text that can't be read as a time.
 pub(super) fn is_on(begin: &str, end: &str, now: OffsetDateTime) -> Result<bool, String> {
     let has_begun = begin.is_empty() || time(begin, false)? <= now;
     let has_ended = !end.is_empty() && time(end, true)? <= now;

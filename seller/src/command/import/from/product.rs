@@ -21,7 +21,7 @@ pub(in super::super) struct Product {
     pub(super) is_cut: bool,
 }
 
-/// What became of a row.
+/// The result of converting a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Converted {
     Item(Product),

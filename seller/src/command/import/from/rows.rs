@@ -22,7 +22,7 @@ pub(in super::super) struct Defaults {
 pub(in super::super) struct Export {
     pub(in super::super) shop: Shop,
     pub(in super::super) defaults: Defaults,
-    /// The time that decides whether a sale price holds.
+    /// The time that decides whether a sale price applies.
     pub(in super::super) now: OffsetDateTime,
 }
 

@@ -115,7 +115,7 @@ fn is_published(cells: &Cells) -> bool {
     cells.filled(&["Published"]).is_none_or(is_true) && !is_hidden
 }
 
-/// Returns the price that holds now.
+/// Returns the price that applies now.
 fn price(cells: &Cells, now: OffsetDateTime) -> Result<Option<String>, String> {
     let regular = cells.filled(&["Regular price"]);
     let Some(sale) = cells.filled(&["Sale price"]) else { return Ok(regular.map(str::to_owned)) };
