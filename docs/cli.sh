@@ -81,12 +81,34 @@ standard error.
 
 | `--output` | what it writes |
 |---|---|
-| `table` | a table for people (the default) |
-| `json` | one JSON document |
+| `table` | a table for people (the default), as wide as the terminal at most |
+| `json` | one JSON document; a list is an object such as `{"orders": […], "next_page_token": ""}` |
 | `ndjson` | one JSON object per line |
-| `csv` | the table's columns as CSV (RFC 4180) |
+| `csv` | the fields as CSV (RFC 4180), each in a column of its own: `total_price` and `total_price_currency` |
 
 Amounts are written `12.50 GBP`; in JSON they are `{"amount_minor": 1250, "currency_code": "GBP"}`.
+
+On a narrow terminal, names in a table are wrapped, and the least important columns are left out; `--output json` and `csv` always have
+everything. Without a terminal, the variable `COLUMNS` sets the width, and without that nothing is wrapped. Colours show the status of
+orders, except in pipes, with `--no-color`, or if `NO_COLOR` is set. The column with your own name is left out.
+
+`--time relative` (the default: `2 h ago`, and the date from a week on), `local` or `utc` says how tables show times; JSON and CSV always
+have UTC.
+
+`--fields order_id,status` selects fields by their names in JSON, in this order, in every format. `--jq EXPR` filters the JSON document with
+an expression of jq, and `--template TEXT` writes it by a template of Jinja, in which `\n` is a line break and the filter `money` writes an
+amount in words; with `--output ndjson`, both are applied to each row:
+
+```console
+buyer orders --jq '.orders[] | select(.status == "shipped") | .order_id'
+seller sales --template '{% for order in orders %}{{ order.order_id }}: {{ order.total_price | money }}\n{% endfor %}'
+```
+
+`--watch` (`-w`) on `items`, `orders`, `sales` and `market admin mailboxes` shows the list again whenever it changes; without a terminal, it
+prints each new or changed row. If the reader of the output leaves (`| head -1`), a program ends with exit code 0.
+
+**Files.** The shell's history and the record of events that you have seen are in `$XDG_STATE_HOME/souk`, or `~/.local/state/souk`. If that
+can't be written, programs warn and work without it.
 
 **Exit codes.**
 

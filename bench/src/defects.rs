@@ -39,6 +39,8 @@ enum Suite {
     Durability,
     /// Tests of mailboxes, listeners and callbacks.
     Delivery,
+    /// Tests of what the command lines print.
+    Output,
     /// Tests of the rules of trade.
     Trade,
     /// Tests of files of items.
@@ -57,6 +59,7 @@ impl Suite {
             Self::Speed => "speed",
             Self::Durability => "durability",
             Self::Delivery => "delivery",
+            Self::Output => "output",
             Self::Trade => "trade",
             Self::Imports => "imports",
             Self::Terminal => "terminal",
@@ -82,6 +85,7 @@ impl Suite {
             ],
             Self::Speed => &["-p", "souk-store", "-p", "souk-certs", "-p", "market", "--lib", "--test", "it"],
             Self::Failover => &["-p", "souk-client", "--lib", "--test", "it"],
+            Self::Output => &["-p", "souk-cli", "-p", "buyer", "-p", "seller"],
             Self::Imports => &["-p", "seller", "--lib", "--test", "cli"],
             Self::Terminal => &["-p", "souk-cli", "-p", "seller", "--lib", "--test", "shell"],
         }
@@ -90,7 +94,12 @@ impl Suite {
     /// Returns the test filters: parts of the names of the tests to run. Empty means all.
     fn cases(self) -> &'static [&'static str] {
         match self {
-            Self::Security | Self::Durability | Self::Delivery | Self::Trade | Self::Terminal => &[],
+            Self::Security
+            | Self::Durability
+            | Self::Delivery
+            | Self::Trade
+            | Self::Output
+            | Self::Terminal => &[],
             Self::Imports => &["import", "export"],
             Self::Sync => &["till", "syncing"],
             Self::Failover => &["several", "balance"],
@@ -112,6 +121,7 @@ impl Suite {
             | Self::Delivery
             | Self::Trade
             | Self::Imports
+            | Self::Output
             | Self::Terminal => &[],
         }
     }

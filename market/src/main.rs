@@ -6,6 +6,7 @@ use clap::Parser as _;
 use market::command::Cli;
 use souk_cli::exit;
 use souk_server::{app::OpenError, config::ConfigError};
+use souk_stdio::errln;
 use tokio::runtime::Builder;
 
 #[global_allocator]
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {}", in_words(error));
+    errln!("error: {}", in_words(error));
     ExitCode::from(exit_code(error))
 }
 

@@ -1,7 +1,7 @@
 //! `buyer orders` and `buyer order`.
 
 use clap::Args;
-use souk_cli::{CliSession, Failure, OrderFilter, Paging, view::OrderView};
+use souk_cli::{CliSession, Failure, LivePaging, OrderFilter, view::OrderView};
 use souk_client::error::required;
 use souk_proto::v1::{GetOrderRequest, ListOrdersRequest};
 
@@ -11,10 +11,10 @@ pub(crate) struct Orders {
     #[command(flatten)]
     filter: OrderFilter,
     #[command(flatten)]
-    paging: Paging,
+    paging: LivePaging,
 }
 
-/// Show one of your orders
+/// Show everything about one of your orders
 #[derive(Args)]
 pub(crate) struct Order {
     /// The order's id, as `orders` shows it.
@@ -45,6 +45,6 @@ impl Order {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
         let request = GetOrderRequest { order_id: self.order };
         let found = session.call(request).await?;
-        session.printer().one(&OrderView::from(&required(found.order, "order")?))
+        session.printer().card(&OrderView::from(&required(found.order, "order")?).details())
     }
 }

@@ -1,5 +1,7 @@
 //! `buyer search`, and the filters that it shares with `buyer watch`.
 
+use std::cell::Cell;
+
 use clap::{Args, ValueEnum};
 use souk_cli::{
     CliSession, Failure, Paging, parse_money,
@@ -88,14 +90,18 @@ impl Search {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
         let query =
             SearchItemRequest { order_by: self.order.to_wire().into(), ..self.filters.query(session)? };
+        let is_told = Cell::new(false);
         self.paging
             .pages(session, async |page_size, page_token| {
                 let request = SearchItemRequest { page_size, page_token, ..query.clone() };
                 let page = session.call(request).await?;
-                session.printer().say(&format!("{} found", page.total_size));
-                if let Some(as_of) = time(page.as_of_time.as_ref()) {
-                    let told = "newer changes may be missing: the market's index can't follow at present";
-                    session.printer().say(&format!("as of {as_of}; {told}"));
+                // Once, however many pages there are.
+                if !is_told.replace(true) {
+                    session.printer().say(&format!("{} found", page.total_size));
+                    if let Some(as_of) = time(page.as_of_time.as_ref()) {
+                        let told = "newer changes may be missing: the market's index can't follow at present";
+                        session.printer().say(&format!("as of {as_of}; {told}"));
+                    }
                 }
                 Ok((page.items.iter().map(ItemView::from).collect(), page.next_page_token))
             })

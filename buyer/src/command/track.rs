@@ -1,9 +1,7 @@
 //! `buyer track`: follows the ride of an order, over broken streams too, until it has ended.
 
-use std::io::{self, IsTerminal as _, Write as _};
-
 use clap::Args;
-use souk_cli::{CliSession, Failure, Output, Persistence, view::RidePositionView};
+use souk_cli::{CliSession, Failure, Persistence, view::RidePositionView};
 use souk_client::Error;
 use souk_proto::v1::{WatchRideRequest, watch_ride_response::Message};
 
@@ -15,6 +13,9 @@ pub(crate) struct Track {
     /// The order's id, as `orders` shows it.
     order: i64,
 }
+
+/// The width of a terminal that does not tell its own.
+const USUAL_WIDTH: usize = 80;
 
 /// How a stream ended.
 enum End {
@@ -35,13 +36,13 @@ impl Track {
     }
 
     async fn watch(&self, session: &CliSession) -> Result<(), Failure> {
-        let is_live = session.output() == Output::Table && io::stdout().is_terminal();
+        let is_live = session.printer().is_for_people() && session.printer().is_terminal();
         let (mut cursor, mut persistence) = (0, Persistence::default());
         loop {
             let before = cursor;
             let end = self.follow(session, &mut cursor, &mut persistence, is_live).await?;
             if is_live {
-                println!();
+                session.printer().write_raw("\n")?;
             }
             match end {
                 End::Arrived => {
@@ -93,11 +94,13 @@ impl Track {
 }
 
 fn show(session: &CliSession, position: &RidePositionView, is_live: bool) -> Result<(), Failure> {
-    let sentence = position.sentence();
+    let printer = session.printer();
     if !is_live {
-        return session.printer().event(position, &sentence);
+        return printer.event(position, &position.sentence());
     }
-    // Back to the beginning of the line, and away with what stood there (ECMA-48, EL).
-    let mut out = io::stdout();
-    write!(out, "\r\x1b[K{sentence}").and_then(|()| out.flush()).map_err(|error| Failure::io("write", error))
+    // Back to the beginning of the line, and away with what stood there (ECMA-48, EL). A line that is wider than the
+    // terminal would be left behind above the next one.
+    let width = printer.width().unwrap_or(USUAL_WIDTH);
+    let line = position.line(width, |when| printer.time_of_day(when));
+    printer.write_raw(&format!("\r\x1b[K{line}"))
 }

@@ -3,7 +3,7 @@
 
 use clap::Args;
 use serde::Serialize;
-use souk_cli::{CliSession, Failure, Persistence, Shown, format_money, plain, view::ItemView};
+use souk_cli::{Cell, CliSession, Column, Failure, Persistence, Shown, format_money, plain, view::ItemView};
 use souk_client::{Error, error::required};
 use souk_proto::v1::{
     self, SearchChange, SearchChangeKind, WatchSearchRequest, watch_search_response::Message,
@@ -53,10 +53,11 @@ impl Line {
 }
 
 impl Shown for Line {
-    const HEADINGS: &'static [&'static str] = &["CHANGE"];
+    const LIST: &'static str = "changes";
+    const COLUMNS: &'static [Column] = &[Column::prose("CHANGE")];
 
-    fn cells(&self) -> Vec<String> {
-        vec![self.sentence.clone()]
+    fn cells(&self) -> Vec<Cell> {
+        vec![Cell::from(&self.sentence)]
     }
 }
 

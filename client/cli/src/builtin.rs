@@ -1,8 +1,9 @@
 //! The commands that all programs share, except the shell.
 
-use std::io;
+use std::io::{self, Write as _};
 
 use souk_proto::v1::RemoveConsumerRequest;
+use souk_stdio::Stdout;
 
 use super::{
     CliSession, Failure, examine, exit,
@@ -26,15 +27,20 @@ pub(super) async fn run<P: Program>(command: Shared, session: &CliSession) -> Re
         Shared::Doctor => examine(session).await,
         Shared::Shell => Err(in_shell()),
         Shared::Completions { shell } => {
-            clap_complete::generate(shell, &mut grammar::<P>(), P::NAME, &mut io::stdout());
-            Ok(exit::OK)
+            // Into memory first: `generate` panics if it can't write.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut grammar::<P>(), P::NAME, &mut script);
+            written("the completion script", Stdout.write_all(&script))
         }
         Shared::Man => {
             let page = clap_mangen::Man::new(grammar::<P>());
-            page.render(&mut io::stdout()).map_err(|error| Failure::io("write the manual page", error))?;
-            Ok(exit::OK)
+            written("the manual page", page.render(&mut Stdout))
         }
     }
+}
+
+fn written(what: &str, outcome: io::Result<()>) -> Result<u8, Failure> {
+    outcome.map(|()| exit::OK).map_err(|error| Failure::io(format!("write {what}"), error))
 }
 
 /// Returns the error for a command that makes no sense within the shell.

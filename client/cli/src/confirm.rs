@@ -10,7 +10,7 @@ use crate::Failure;
 /// # Errors
 /// Standard input can't be read.
 pub async fn ask_yes_no(question: &str) -> Result<bool, Failure> {
-    eprint!("{question}? [y/N] ");
+    souk_stdio::report(format_args!("{question}? [y/N] "));
     let read = tokio::task::spawn_blocking(|| {
         let mut answer = String::new();
         io::stdin().read_line(&mut answer).map(|_| answer)

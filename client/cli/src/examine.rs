@@ -2,7 +2,12 @@
 
 use serde::Serialize;
 
-use super::{CliSession, output::Shown};
+use super::{
+    CliSession,
+    fields::DataField,
+    output::Shown,
+    table::{Cell, Column, Tone},
+};
 use crate::Failure;
 use crate::doctor::{Finding, Outcome, examine as examine_config};
 
@@ -32,11 +37,25 @@ impl From<&Finding> for FindingView {
 }
 
 impl Shown for FindingView {
-    const HEADINGS: &'static [&'static str] = &["", "CHECK", "FOUND", "REMEDY"];
+    const LIST: &'static str = "findings";
+    const COLUMNS: &'static [Column] =
+        &[Column::word(""), Column::word("CHECK"), Column::prose("FOUND"), Column::prose("REMEDY")];
+    const FIELDS: &'static [DataField] = &[
+        DataField::value("outcome"),
+        DataField::value("check"),
+        DataField::value("detail"),
+        DataField::value("remedy"),
+    ];
 
-    fn cells(&self) -> Vec<String> {
+    fn cells(&self) -> Vec<Cell> {
+        let outcome = Cell::from(self.outcome).tone(match self.outcome {
+            "pass" => Tone::Good,
+            "warn" => Tone::Waiting,
+            "FAIL" => Tone::Bad,
+            _ => Tone::Plain,
+        });
         let remedy = self.remedy.clone().unwrap_or_default();
-        vec![self.outcome.to_owned(), self.check.to_owned(), self.detail.clone(), remedy]
+        vec![outcome, self.check.into(), Cell::from(&self.detail), remedy.into()]
     }
 }
 

@@ -16,8 +16,9 @@ use souk_client::{
     config::{self, MarketAddresses, parse_timeout},
     timing::{CallTiming, Timings},
 };
+use souk_stdio::errln;
 
-use super::{Output, consumer, files, plain};
+use super::{Format, Output, consumer, files, formatting::FormatFlags, plain, when::TimeStyle};
 use crate::Failure;
 
 const DEFAULT_MARKET: &str = "localhost:7443";
@@ -72,6 +73,9 @@ pub struct CommonFlags {
     /// How results are written [default: table].
     #[arg(long, global = true, env = "SOUK_OUTPUT", value_name = "FORMAT", help_heading = "Output")]
     pub output: Option<Output>,
+    /// The fields, times and form of results.
+    #[command(flatten)]
+    pub format: FormatFlags,
     /// The currency of amounts without one, such as GBP.
     #[arg(long, global = true, env = "SOUK_CURRENCY", value_name = "CODE", help_heading = "Output")]
     pub currency: Option<String>,
@@ -105,6 +109,11 @@ struct Settings {
     currency: Option<String>,
     #[serde(default)]
     timings: bool,
+    time: Option<TimeStyle>,
+    #[serde(default)]
+    fields: Vec<String>,
+    jq: Option<String>,
+    template: Option<String>,
 }
 
 /// One text, or a list of them.
@@ -132,6 +141,8 @@ pub struct Resolved {
     pub output: Output,
     /// The currency of amounts without one.
     pub currency: Option<String>,
+    /// The fields, times and form of results.
+    pub format: Format,
     /// Whether to use colours.
     pub color: bool,
 }
@@ -179,12 +190,19 @@ impl CommonFlags {
             random: Random::SYSTEM,
         });
         let consumer = self.consumer.clone().or(settings.consumer);
+        let in_file = FormatFlags {
+            time: settings.time,
+            fields: settings.fields,
+            jq: settings.jq,
+            template: settings.template,
+        };
         Ok(Resolved {
             client,
             consumer: consumer.unwrap_or_else(|| consumer::default_name(program)),
             output: self.output.or(settings.output).unwrap_or_default(),
             currency: self.currency.clone().or(settings.currency),
-            color: !self.no_color && std::env::var_os("NO_COLOR").is_none(),
+            format: self.format.clone().over(in_file).apply(&Format::default())?,
+            color: !self.no_color,
         })
     }
 
@@ -200,7 +218,7 @@ impl CommonFlags {
 
 /// Prints how long a call took. The request id comes from the market, so it is escaped for the terminal.
 fn print_timing(call: &CallTiming) {
-    eprintln!("timing: {}", plain(&call.to_string()));
+    errln!("timing: {}", plain(&call.to_string()));
 }
 
 fn read(path: &Path) -> Result<Settings, Failure> {
@@ -209,7 +227,8 @@ fn read(path: &Path) -> Result<Settings, Failure> {
     toml::from_str(&text).map_err(|error| {
         Failure::usage(
             format!("the settings file {} is wrong: {}", path.display(), error.to_string().trim_end()),
-            "its keys are: market, cert, key, ca, crl, listen, advertise, consumer, timeout, output, currency, timings",
+            "its keys are: market, cert, key, ca, crl, listen, advertise, consumer, timeout, output, currency, timings, time, \
+             fields, jq, template",
         )
     })
 }

@@ -43,13 +43,28 @@ pub fn parse_money(text: &str, default_currency: Option<&str>) -> Result<v1::Mon
 /// Formats an amount with the number of decimals of its currency.
 pub fn format_money(money: Option<&v1::Money>) -> String {
     let Some(money) = money else { return "-".to_owned() };
-    let currency = Currency::from_code(&money.currency_code);
-    let decimals = usize::from(currency.and_then(|currency| currency.exponent()).unwrap_or(0));
-    let sign = if money.amount_minor < 0 { "-" } else { "" };
-    let digits = format!("{:0>width$}", money.amount_minor.unsigned_abs(), width = decimals + 1);
+    format_parts(money.amount_minor, &money.currency_code)
+}
+
+/// Formats an amount without its currency, for a column of its own.
+pub fn format_amount(money: Option<&v1::Money>) -> String {
+    money.map(|money| decimal(money.amount_minor, &money.currency_code)).unwrap_or_default()
+}
+
+/// Formats an amount that is given as minor units and currency.
+pub(super) fn format_parts(amount_minor: i64, code: &str) -> String {
+    format!("{} {}", decimal(amount_minor, code), super::plain(code))
+}
+
+/// Formats an amount without its currency.
+pub(super) fn decimal(amount_minor: i64, code: &str) -> String {
+    let decimals = Currency::from_code(code).and_then(|currency| currency.exponent());
+    let decimals = usize::from(decimals.unwrap_or(0));
+    let sign = if amount_minor < 0 { "-" } else { "" };
+    let digits = format!("{:0>width$}", amount_minor.unsigned_abs(), width = decimals + 1);
     let (whole, part) = digits.split_at(digits.len() - decimals);
     let point = if decimals == 0 { "" } else { "." };
-    format!("{sign}{whole}{point}{part} {}", super::plain(&money.currency_code))
+    format!("{sign}{whole}{point}{part}")
 }
 
 /// Splits the text into amount and currency, in either order.

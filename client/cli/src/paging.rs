@@ -1,27 +1,52 @@
-//! The flags of lists, and the loop that fetches one page or all of them.
+//! The flags of lists, and the loop that fetches one page or all of them, once or again and again.
+
+use std::{collections::HashSet, time::Duration};
 
 use clap::Args;
+use tokio::time::sleep;
 
-use super::{CliSession, output::Shown};
+use super::{
+    CliSession, Persistence,
+    output::{Output, Shown},
+};
 use crate::Failure;
+
+/// The rows of a page, unless others are asked for.
+const PAGE: i32 = 50;
+/// The rows of a page when all pages are fetched: the market's maximum.
+const PAGE_OF_ALL: i32 = 200;
+/// The time between two looks at a list that is watched.
+const WATCH_INTERVAL: Duration = Duration::from_secs(2);
+/// Moves the cursor to the top left corner and clears the screen below it (ECMA-48, CUP and ED).
+const CLEAR: &str = "\x1b[H\x1b[J";
 
 /// Flags of every list.
 #[derive(Args, Clone, Debug)]
 pub struct Paging {
-    /// How many rows to show at most, 1 to 200.
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(i32).range(1..=200))]
-    page_size: i32,
+    /// How many rows to show at most, 1 to 200 [default: 50; with --all, 200].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=200))]
+    page_size: Option<i32>,
     /// Continue where an earlier page ended.
     #[arg(long, value_name = "TOKEN", default_value = "", hide_default_value = true)]
     page_token: String,
-    /// Fetch all pages, each of --page-size rows.
+    /// Fetch all pages, and print each when it is there.
     #[arg(long)]
     all: bool,
 }
 
+/// Flags of lists that can be watched.
+#[derive(Args, Clone, Debug)]
+pub struct LivePaging {
+    #[command(flatten)]
+    paging: Paging,
+    /// Show the list again whenever it changes, until Ctrl-C. Without a terminal, print each new or changed row.
+    #[arg(long, short)]
+    watch: bool,
+}
+
 impl Paging {
-    /// Fetches and shows one page, or all. `fetch` receives the page size and token, and returns the rows and
-    /// the next token.
+    /// Fetches and shows one page, or all, each when it is there. `fetch` receives the page size and token, and returns
+    /// the rows and the next token.
     ///
     /// # Errors
     /// Returns the errors of `fetch`, or one if the result can't be written.
@@ -30,16 +55,103 @@ impl Paging {
         session: &CliSession,
         fetch: impl AsyncFn(i32, String) -> Result<(Vec<T>, String), Failure>,
     ) -> Result<(), Failure> {
-        let (mut rows, mut next) = fetch(self.page_size, self.page_token.clone()).await?;
-        while self.all && !next.is_empty() {
-            let (more, token) = fetch(self.page_size, next).await?;
-            rows.extend(more);
-            next = token;
+        let mut listing = session.printer().listing()?;
+        let mut token = self.page_token.clone();
+        loop {
+            let (rows, next) = fetch(self.size(), token).await?;
+            listing.add(&rows)?;
+            if !self.all || next.is_empty() {
+                listing.end(&next)?;
+                if !next.is_empty() {
+                    session.printer().say(&format!("there is more: --page-token {next}, or --all"));
+                }
+                return Ok(());
+            }
+            token = next;
         }
-        session.printer().list(&rows)?;
-        if !next.is_empty() {
-            session.printer().say(&format!("there is more: --page-token {next}, or --all"));
+    }
+
+    fn size(&self) -> i32 {
+        self.page_size.unwrap_or(if self.all { PAGE_OF_ALL } else { PAGE })
+    }
+
+    /// Fetches one page, or all, as a whole.
+    async fn gather<T>(
+        &self,
+        fetch: &impl AsyncFn(i32, String) -> Result<(Vec<T>, String), Failure>,
+    ) -> Result<Vec<T>, Failure> {
+        let (mut all, mut token) = (Vec::new(), self.page_token.clone());
+        loop {
+            let (rows, next) = fetch(self.size(), token).await?;
+            all.extend(rows);
+            if !self.all || next.is_empty() {
+                return Ok(all);
+            }
+            token = next;
         }
-        Ok(())
+    }
+}
+
+impl LivePaging {
+    /// Like [`Paging::pages`], and with `--watch` again whenever the list changes.
+    ///
+    /// # Errors
+    /// Returns the errors of `fetch`, or one if the result can't be written. While a list is watched, the market may be
+    /// out of reach for a while.
+    pub async fn pages<T: Shown>(
+        &self,
+        session: &CliSession,
+        fetch: impl AsyncFn(i32, String) -> Result<(Vec<T>, String), Failure>,
+    ) -> Result<(), Failure> {
+        if !self.watch {
+            return self.paging.pages(session, fetch).await;
+        }
+        let mut interrupted = session.interrupt()?;
+        let _renewal = session.take_up_renewals(None).await?;
+        tokio::select! {
+            watched = self.follow(session, fetch) => watched,
+            () = interrupted.came() => Ok(()),
+        }
+    }
+
+    async fn follow<T: Shown>(
+        &self,
+        session: &CliSession,
+        fetch: impl AsyncFn(i32, String) -> Result<(Vec<T>, String), Failure>,
+    ) -> Result<(), Failure> {
+        let say = |news: &str| session.printer().say(news);
+        let printer = session.printer();
+        let is_screen = printer.output() == Output::Table && printer.is_terminal();
+        let mut stream = printer.stream()?;
+        let mut persistence = Persistence::default();
+        let mut has_come = false;
+        let mut shown = HashSet::new();
+        loop {
+            let rows = match self.paging.gather(&fetch).await {
+                Ok(rows) => rows,
+                Err(Failure::Client(error)) => {
+                    persistence.wait(session, error, std::mem::take(&mut has_come), say).await?;
+                    continue;
+                }
+                Err(failure) => return Err(failure),
+            };
+            persistence.came(say);
+            has_come = true;
+            let keys: Result<Vec<_>, _> = rows.iter().map(serde_json::to_string).collect();
+            let keys = keys.map_err(|error| Failure::io("write JSON", error.into()))?;
+            let before: HashSet<String> = std::mem::take(&mut shown);
+            let is_same = keys.len() == before.len() && keys.iter().all(|key| before.contains(key));
+            if is_screen {
+                // Again even if nothing has changed: the times are relative.
+                printer.write_raw(CLEAR)?;
+                printer.list(&rows)?;
+            } else if !is_same {
+                let is_news = keys.iter().map(|key| !before.contains(key)).collect::<Vec<_>>();
+                let news = rows.into_iter().zip(is_news).filter(|(_, is_news)| *is_news);
+                stream.add(&news.map(|(row, _)| row).collect::<Vec<_>>())?;
+            }
+            shown = keys.into_iter().collect();
+            sleep(WATCH_INTERVAL).await;
+        }
     }
 }

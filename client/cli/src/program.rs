@@ -35,7 +35,12 @@ pub async fn run<P: Program>(arguments: impl IntoIterator<Item = OsString>) -> E
 /// Starts logging if `SOUK_LOG` is set, such as `SOUK_LOG=debug`.
 fn init_log() {
     if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_env("SOUK_LOG") {
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+        // Without reports about a log that nobody reads any more, which would end the program.
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(io::stderr)
+            .log_internal_errors(false)
+            .init();
     }
 }
 
@@ -48,7 +53,7 @@ async fn start<P: Program>(cli: Cli<P::Command>) -> Result<u8, Failure> {
         None if io::stdin().is_terminal() && io::stdout().is_terminal() => shell::run::<P>(&session).await,
         None => {
             let help = grammar::<P>().render_help();
-            eprint!("{help}");
+            souk_stdio::report(format_args!("{help}"));
             Ok(exit::USAGE)
         }
     }

@@ -13,7 +13,7 @@ use souk_client::{ClientConfig, Connection, Renewal, Seen, inbox::InboxHandle, r
 use souk_proto::Unary;
 use tokio::sync::OnceCell;
 
-use super::{Output, Printer, files, flags::Resolved, interrupt::Interrupt};
+use super::{Look, Output, Printer, files, flags::Resolved, formatting::FormatFlags, interrupt::Interrupt};
 use crate::doctor::EXPIRY_WARNING;
 use crate::{Failure, hint};
 
@@ -32,25 +32,41 @@ pub struct CliSession {
 impl CliSession {
     /// Creates the session of one run of a program.
     pub fn new(program: &'static str, resolved: Resolved) -> Self {
-        let printer = Printer::new(resolved.output, resolved.color);
+        let look = Look {
+            output: resolved.output,
+            color: resolved.color,
+            time: resolved.format.time,
+            program,
+            clock: clock(&resolved),
+            fields: resolved.format.fields.clone(),
+            query: resolved.format.query.clone(),
+        };
         Self {
             program,
             resolved,
-            printer,
+            printer: Printer::new(look),
             connection: Arc::default(),
             is_renewing: Arc::default(),
             ends_itself: Arc::default(),
         }
     }
 
-    /// Returns a session with the same connection, for a command with another output format or currency.
-    #[must_use]
-    pub fn with(&self, output: Option<Output>, currency: Option<String>) -> Self {
+    /// Returns a session with the same connection, for a command with another currency or form of its results.
+    ///
+    /// # Errors
+    /// The filter or the template can't be understood.
+    pub fn with(
+        &self,
+        output: Option<Output>,
+        currency: Option<String>,
+        format: &FormatFlags,
+    ) -> Result<Self, Failure> {
         let mut resolved = self.resolved.clone();
         resolved.output = output.unwrap_or(resolved.output);
         resolved.currency = currency.or(resolved.currency);
+        resolved.format = format.apply(&resolved.format)?;
         let (connection, is_renewing) = (Arc::clone(&self.connection), Arc::clone(&self.is_renewing));
-        Self { connection, is_renewing, ..Self::new(self.program, resolved) }
+        Ok(Self { connection, is_renewing, ..Self::new(self.program, resolved) })
     }
 
     /// Returns the name of the binary, [`Program::NAME`](crate::Program::NAME).
@@ -75,7 +91,7 @@ impl CliSession {
 
     /// Returns the clock of the connection's settings; without any, the system's.
     pub fn clock(&self) -> Clock {
-        self.resolved.client.as_ref().map_or(Clock::SYSTEM, |client| client.clock)
+        clock(&self.resolved)
     }
 
     /// Returns the settings of the connection.
@@ -101,7 +117,7 @@ impl CliSession {
         if self.is_renewing.swap(true, Ordering::SeqCst) {
             return Ok(None);
         }
-        let printer = self.printer;
+        let printer = self.printer.clone();
         let users = CredentialUsers { connection, inbox };
         Ok(Some(Renewal::start(self.config()?, users, move |text| printer.say(&text))?))
     }
@@ -137,7 +153,7 @@ impl CliSession {
                     self.printer.say(&format!("warning: {warning}"));
                 }
                 let connection = Connection::with_credentials(config, &credentials)?;
-                let printer = self.printer;
+                let printer = self.printer.clone();
                 connection.on_distrust(move |failure| {
                     let hint = hint(failure).unwrap_or_default();
                     printer
@@ -181,14 +197,22 @@ impl CliSession {
         &self.resolved.consumer
     }
 
-    /// Opens the record of the events that the user has seen as this consumer, which persists across runs. An empty
-    /// name stands for the callback server.
+    /// Opens the record of the events that the user has seen as this consumer, which persists across runs if it can be
+    /// written. An empty name stands for the callback server.
     ///
     /// # Errors
-    /// Its folder can't be used.
+    /// There is no connection, or the record can't be read.
     pub async fn seen(&self, consumer: &str) -> Result<Seen, Failure> {
         let Some(folder) = files::state_folder() else { return Ok(Seen::in_memory()) };
         let connection = self.connection().await?;
+        if let Err(error) = files::make_writable(&folder) {
+            self.printer.say(&format!(
+                "warning: can't write to {} ({error}): which events you have seen is known only until this program \
+                 ends; set XDG_STATE_HOME to a folder that it can write to",
+                folder.display()
+            ));
+            return Ok(Seen::in_memory());
+        }
         Seen::open_as(&folder.join("seen"), connection.market(), connection.party(), consumer)
             .map_err(|error| Failure::io(format!("use the folder {}", folder.display()), error))
     }
@@ -203,4 +227,8 @@ impl CliSession {
     pub(super) fn history_file(&self) -> Option<PathBuf> {
         files::state_folder().map(|folder| folder.join(format!("{}-history.txt", self.program)))
     }
+}
+
+fn clock(resolved: &Resolved) -> Clock {
+    resolved.client.as_ref().map_or(Clock::SYSTEM, |client| client.clock)
 }

@@ -4,8 +4,8 @@ use souk_proto::{
     Timestamp,
     v1::{
         CancelSaleRequest, DeleteItemRequest, DeliverSaleRequest, DisplaySellerItemsRequest, EndRideRequest,
-        Item, ItemDraft, ListRidesRequest, ListSalesRequest, ListTillsRequest, Order, RemoveTillRequest,
-        Ride, SellItemRequest, ShipSaleRequest, StartRideRequest, SummarizeSalesRequest,
+        GetSaleRequest, Item, ItemDraft, ListRidesRequest, ListSalesRequest, ListTillsRequest, Order,
+        RemoveTillRequest, Ride, SellItemRequest, ShipSaleRequest, StartRideRequest, SummarizeSalesRequest,
         SummarizeSalesResponse, Till, UndeleteItemRequest, UpdateItemRequest,
     },
 };
@@ -204,6 +204,22 @@ impl Seller {
     /// ```
     pub fn sales_where(&self, request: ListSalesRequest) -> Pages<Order> {
         Pages::new(self.connection.clone(), request)
+    }
+
+    /// Returns one order of the seller's items, as it is now.
+    ///
+    /// # Errors
+    /// Refused with [`OrderNotFound`](crate::Reason::OrderNotFound), or the call failed.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// let order = souk.seller().sale(42).await?;
+    /// println!("{:?}", order.status());
+    /// # Ok(()) }
+    /// ```
+    pub async fn sale(&self, order_id: i64) -> Result<Order, Error> {
+        required(self.connection.call(GetSaleRequest { order_id }).await?.order, "order")
     }
 
     /// Sums up the orders in a time range that were not cancelled, by day and by item. `until` is exclusive.

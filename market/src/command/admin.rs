@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use souk_cli::{CliSession, CommonFlags, Failure, Paging, Shown, ended, view::time};
+use souk_cli::{Cell, CliSession, Column, CommonFlags, DataField, Failure, Paging, Shown, Tone, When, ended};
 use souk_client::{Error, error::required};
 use souk_proto::v1;
 
@@ -103,8 +103,8 @@ struct PartyRow {
     party_id: String,
     role: &'static str,
     display_name: String,
-    registered: String,
-    suspended: Option<String>,
+    registered: When,
+    suspended: Option<When>,
     reason: Option<String>,
 }
 
@@ -119,26 +119,43 @@ impl PartyRow {
                 v1::Role::Operator => "operator",
                 v1::Role::Unspecified => "unknown",
             },
-            registered: required(time(account.register_time.as_ref()), "register_time")?,
+            registered: required(When::of(account.register_time.as_ref()), "register_time")?,
             party_id: account.party_id,
             display_name: account.display_name,
-            suspended: suspension.and_then(|suspension| time(suspension.suspend_time.as_ref())),
+            suspended: suspension.and_then(|suspension| When::of(suspension.suspend_time.as_ref())),
             reason: suspension.map(|suspension| suspension.reason.clone()),
         })
     }
 }
 
 impl Shown for PartyRow {
-    const HEADINGS: &'static [&'static str] = &["PARTY", "ROLE", "NAME", "REGISTERED", "SUSPENDED", "REASON"];
+    const LIST: &'static str = "parties";
+    const COLUMNS: &'static [Column] = &[
+        Column::word("PARTY"),
+        Column::word("ROLE").rank(2),
+        Column::text("NAME"),
+        Column::word("REGISTERED").rank(3),
+        Column::word("SUSPENDED").rank(1),
+        Column::prose("REASON").rank(4),
+    ];
+    const FIELDS: &'static [DataField] = &[
+        DataField::value("party_id"),
+        DataField::value("role"),
+        DataField::value("display_name"),
+        DataField::value("registered"),
+        DataField::value("suspended"),
+        DataField::value("reason"),
+    ];
 
-    fn cells(&self) -> Vec<String> {
+    fn cells(&self) -> Vec<Cell> {
+        let suspended = Cell::time(self.suspended);
         vec![
-            self.party_id.clone(),
-            self.role.to_owned(),
-            self.display_name.clone(),
-            self.registered.clone(),
-            self.suspended.clone().unwrap_or_default(),
-            self.reason.clone().unwrap_or_default(),
+            Cell::from(&self.party_id),
+            self.role.into(),
+            Cell::from(&self.display_name),
+            Cell::time(Some(self.registered)),
+            if self.suspended.is_some() { suspended.tone(Tone::Bad) } else { suspended },
+            Cell::or_dash(self.reason.as_deref()),
         ]
     }
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use file::{ArchiveFile, lines};
 use record::{OrderNumber, OrderRecord};
-use souk_cli::{CliSession, Failure, Printer, Shown};
+use souk_cli::{Cell, CliSession, Column, Failure, Printer, Shown};
 use souk_client::Connection;
 use souk_proto::v1;
 use souk_store::audit::{AuditRow, Head, archived_line, read_archived};
@@ -231,14 +231,11 @@ struct Row {
 }
 
 impl Shown for Row {
-    const HEADINGS: &'static [&'static str] = &["RECORDS", "DUE", "REMOVED", "FILE"];
+    const LIST: &'static str = "archived";
+    const COLUMNS: &'static [Column] =
+        &[Column::word("RECORDS"), Column::number("DUE"), Column::number("REMOVED"), Column::prose("FILE")];
 
-    fn cells(&self) -> Vec<String> {
-        vec![
-            self.records.to_owned(),
-            self.due.to_string(),
-            self.pruned.to_string(),
-            self.file.clone().unwrap_or_else(|| "-".to_owned()),
-        ]
+    fn cells(&self) -> Vec<Cell> {
+        vec![self.records.into(), self.due.into(), self.pruned.into(), Cell::or_dash(self.file.as_deref())]
     }
 }

@@ -1,15 +1,11 @@
 //! `market audit`: reads and verifies the audit log, whether or not the market is running.
 
-use std::{
-    fmt,
-    io::{self, Write as _},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{fmt, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 use souk_cli::exit;
+use souk_stdio::{errln, outln};
 use souk_store::{
     Reads,
     audit::{AuditRow, Broken, Head, Verifier},
@@ -65,7 +61,7 @@ pub(super) async fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
     match args.command {
         AuditCommand::Verify { head, archive } => verify(&*reads, &head, &archive).await,
         AuditCommand::Head => {
-            println!("{}", reads.audit_head().await?);
+            outln!("{}", reads.audit_head().await?);
             Ok(ExitCode::SUCCESS)
         }
         AuditCommand::List { after, limit } => list(&*reads, after, limit).await,
@@ -75,11 +71,11 @@ pub(super) async fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
 async fn verify(reads: &dyn Reads, noted: &[Head], files: &[PathBuf]) -> anyhow::Result<ExitCode> {
     match verified(reads, noted, files).await {
         Ok(verified) => {
-            println!("the audit log is as it was written: {verified}");
+            outln!("the audit log is as it was written: {verified}");
             Ok(ExitCode::SUCCESS)
         }
         Err(broken) if broken.is::<Broken>() => {
-            eprintln!("error: the audit log was tampered with: {broken}");
+            errln!("error: the audit log was tampered with: {broken}");
             Ok(ExitCode::from(exit::CONFLICT))
         }
         Err(error) => Err(error),
@@ -171,20 +167,12 @@ async fn verified_from(
 }
 
 async fn list(reads: &dyn Reads, after: i64, limit: usize) -> anyhow::Result<ExitCode> {
-    let listed = pages(reads, after, limit, |row| {
-        writeln!(io::stdout(), "{}", serde_json::to_string(&Shown::of(row)?)?)?;
+    pages(reads, after, limit, |row| {
+        outln!("{}", serde_json::to_string(&Shown::of(row)?)?);
         Ok(())
     })
-    .await;
-    match listed {
-        // A reader that closes the pipe (`| head`) has what it wanted, so this is no error.
-        Err(error) if error.downcast_ref().is_some_and(is_broken_pipe) => Ok(ExitCode::SUCCESS),
-        listed => listed.map(|()| ExitCode::SUCCESS),
-    }
-}
-
-fn is_broken_pipe(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::BrokenPipe
+    .await?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn pages(

@@ -1,13 +1,14 @@
 //! `market backup`: a consistent copy of the store, while the market runs.
 
 use std::{
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _},
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use clap::Args;
 use souk_server::config::StoreConfig;
+use souk_stdio::{errln, outln};
 use souk_store::sqlite::{self, BackupProgress};
 
 use super::store::StoreArgs;
@@ -48,11 +49,11 @@ pub(super) fn run(args: BackupArgs) -> anyhow::Result<ExitCode> {
         }
     })?;
     if shows_progress {
-        eprintln!();
+        errln!();
     }
     if !args.quiet {
-        println!("{} holds a copy of {} ({})", args.file.display(), path.display(), size(bytes));
-        println!("next: market check --store {}", shown(&args.file));
+        outln!("{} holds a copy of {} ({})", args.file.display(), path.display(), size(bytes));
+        outln!("next: market check --store {}", shown(&args.file));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -60,9 +61,7 @@ pub(super) fn run(args: BackupArgs) -> anyhow::Result<ExitCode> {
 /// Overwrites the line of the terminal.
 fn show(BackupProgress { copied, total }: BackupProgress) {
     let percent = (copied * 100).checked_div(total).unwrap_or(100);
-    eprint!("\rcopied {} of {} ({percent} %)   ", size(copied), size(total));
-    // A terminal that is gone needs no progress.
-    let _ = io::stderr().flush();
+    souk_stdio::report(format_args!("\rcopied {} of {} ({percent} %)   ", size(copied), size(total)));
 }
 
 fn size(bytes: u64) -> String {

@@ -6,6 +6,7 @@ use clap::Args;
 use souk_cli::exit;
 use souk_search::{Agreement, SearchError};
 use souk_server::config::StoreConfig;
+use souk_stdio::{errln, outln};
 use souk_store::{Finding, Reads, StoreError, audit::Broken};
 
 use super::{
@@ -51,15 +52,15 @@ pub(super) async fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
             }
         }
         Err(error) if problems > 0 && is_damage(&error) => {
-            println!("skipped the other checks, because the store can't be opened");
+            outln!("skipped the other checks, because the store can't be opened");
         }
         Err(error) => return Err(error),
     }
     if problems == 0 {
-        println!("everything holds");
+        outln!("everything holds");
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{problems} of the checks failed; restore a backup, or keep the files and ask for help");
+    outln!("{problems} of the checks failed; restore a backup, or keep the files and ask for help");
     Ok(ExitCode::from(exit::CONFLICT))
 }
 
@@ -70,15 +71,15 @@ fn is_damage(error: &anyhow::Error) -> bool {
 
 /// Large stores take minutes, so each check is announced on stderr.
 fn announce(condition: &'static str) {
-    eprintln!("checking: {condition}");
+    errln!("checking: {condition}");
 }
 
 /// Prints a finding. Returns whether its condition holds.
 fn report(finding: &Finding) -> bool {
     let Finding { invariant, holds, violations, example } = finding;
     match violations {
-        0 => println!("ok      {invariant:<6} {holds}"),
-        count => println!("FAILED  {invariant:<6} {holds}: {count} violations, such as {example}"),
+        0 => outln!("ok      {invariant:<6} {holds}"),
+        count => outln!("FAILED  {invariant:<6} {holds}: {count} violations, such as {example}"),
     }
     *violations == 0
 }
@@ -87,11 +88,11 @@ async fn audit_holds(reads: &dyn Reads) -> anyhow::Result<bool> {
     announce("the audit log is as it was written");
     match verified(reads, &[], &[]).await {
         Ok(verified) => {
-            println!("ok      I9     the audit log is as it was written: {verified}");
+            outln!("ok      I9     the audit log is as it was written: {verified}");
             Ok(true)
         }
         Err(error) if error.is::<Broken>() || is_damage(&error) => {
-            println!("FAILED  I9     the audit log is as it was written: {error}");
+            outln!("FAILED  I9     the audit log is as it was written: {error}");
             Ok(false)
         }
         Err(error) => Err(error),
@@ -117,18 +118,18 @@ async fn compare(index: &Path, reads: &dyn Reads) -> anyhow::Result<bool> {
         Err(error) => return unreadable(index, error),
     };
     let Some(agreement) = examined else {
-        println!("ok      index  there is none in {}; the market builds it when it starts", index.display());
+        outln!("ok      index  there is none in {}; the market builds it when it starts", index.display());
         return Ok(true);
     };
     if agreement.is_complete() {
-        println!("ok      index  the search index agrees with the store: {} items", agreement.agreeing);
+        outln!("ok      index  the search index agrees with the store: {} items", agreement.agreeing);
         return Ok(true);
     }
     let Agreement { missing, different, superfluous, .. } = &agreement;
     for (what, items) in [("missing", missing), ("different", different), ("superfluous", superfluous)] {
         if !items.is_empty() {
             let named: Vec<_> = items.iter().take(NAMED).map(|item| item.0.to_string()).collect();
-            println!("FAILED  index  {} items are {what} in it, such as {}", items.len(), named.join(", "));
+            outln!("FAILED  index  {} items are {what} in it, such as {}", items.len(), named.join(", "));
         }
     }
     advise_rebuilding(index);
@@ -142,7 +143,7 @@ fn unreadable(index: &Path, error: SearchError) -> anyhow::Result<bool> {
     if !is_of_index && !is_damage(&error) {
         return Err(error);
     }
-    println!("FAILED  index  the search index agrees with the store: {error}");
+    outln!("FAILED  index  the search index agrees with the store: {error}");
     if is_of_index {
         advise_rebuilding(index);
     }
@@ -150,5 +151,5 @@ fn unreadable(index: &Path, error: SearchError) -> anyhow::Result<bool> {
 }
 
 fn advise_rebuilding(index: &Path) {
-    println!("        stop the market and delete {}: it is rebuilt at the next start", index.display());
+    outln!("        stop the market and delete {}: it is rebuilt at the next start", index.display());
 }

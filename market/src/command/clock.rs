@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use souk_cli::{CliSession, CommonFlags, Failure, Printer, Shown, ended, view};
+use souk_cli::{Cell, CliSession, Column, CommonFlags, Failure, Look, Printer, Shown, ended, view};
 use souk_client::{Error, error::required};
 use souk_proto::v1;
 use souk_server::{
@@ -47,7 +47,7 @@ pub(super) async fn run(args: ClockArgs) -> anyhow::Result<ExitCode> {
     let done = match store {
         Some(store) => {
             let row = ClockRow::of_store(&stored(store, command).await?)?;
-            Printer::new(output, false).one(&row)
+            Printer::new(Look::of(output)).one(&row)
         }
         None => asked(flags, command).await,
     };
@@ -114,15 +114,23 @@ impl ClockRow {
 }
 
 impl Shown for ClockRow {
-    const HEADINGS: &'static [&'static str] = &["WALL", "STEADY", "PAUSED", "LEFT (S)", "JUMP (S)"];
+    const LIST: &'static str = "clocks";
+    const COLUMNS: &'static [Column] = &[
+        Column::word("WALL"),
+        Column::word("STEADY"),
+        Column::word("PAUSED"),
+        Column::number("LEFT (S)"),
+        Column::number("JUMP (S)"),
+    ];
 
-    fn cells(&self) -> Vec<String> {
+    fn cells(&self) -> Vec<Cell> {
+        // In UTC, whatever the style of times is: they are compared with the clocks of other machines.
         vec![
-            self.wall_time.clone(),
-            self.steady_time.clone(),
-            if self.paused { "yes" } else { "no" }.to_owned(),
-            self.pause_left_seconds.to_string(),
-            self.jump_seconds.to_string(),
+            Cell::from(&self.wall_time),
+            Cell::from(&self.steady_time),
+            if self.paused { "yes" } else { "no" }.into(),
+            self.pause_left_seconds.to_string().into(),
+            self.jump_seconds.into(),
         ]
     }
 }

@@ -2,8 +2,8 @@
 
 use clap::Args;
 use souk_cli::{
-    CliSession, Failure, Paging, Shown, plain,
-    view::{sentence, time},
+    Cell, CliSession, Column, DataField, Failure, LivePaging, Paging, Shown, Tone, When, plain,
+    view::sentence,
 };
 use souk_client::{Error, error::required};
 use souk_proto::v1;
@@ -18,7 +18,7 @@ pub(super) struct Mailboxes {
     #[arg(long)]
     backlog: bool,
     #[command(flatten)]
-    paging: Paging,
+    paging: LivePaging,
 }
 
 /// List dead letters: order events that expired in their mailbox or that a callback refused repeatedly
@@ -106,14 +106,14 @@ struct MailboxRow {
     owner_id: String,
     role: &'static str,
     pending_count: i64,
-    oldest: Option<String>,
+    oldest: Option<When>,
     callback: Option<String>,
     failure_count: i32,
-    next_attempt: Option<String>,
+    next_attempt: Option<When>,
     last_failure: String,
     dropped_order_count: i64,
     dropped_update_count: i64,
-    last_drop: Option<String>,
+    last_drop: Option<When>,
     dead_letter_count: i64,
 }
 
@@ -128,50 +128,65 @@ impl MailboxRow {
                 v1::Role::Operator | v1::Role::Unspecified => "unknown",
             },
             pending_count: status.pending_count,
-            oldest: time(status.oldest_time.as_ref()),
+            oldest: When::of(status.oldest_time.as_ref()),
             callback: status.callback.as_ref().map(|at| format!("{}:{}", plain(&at.host), at.port)),
             failure_count: status.failure_count,
-            next_attempt: time(status.next_attempt_time.as_ref()),
+            next_attempt: When::of(status.next_attempt_time.as_ref()),
             last_failure: plain(&status.last_failure),
             dropped_order_count: status.dropped_order_count,
             dropped_update_count: status.dropped_update_count,
-            last_drop: time(status.last_drop_time.as_ref()),
+            last_drop: When::of(status.last_drop_time.as_ref()),
             dead_letter_count: status.dead_letter_count,
         })
     }
 }
 
 impl Shown for MailboxRow {
-    const HEADINGS: &'static [&'static str] = &[
-        "MAILBOX",
-        "ROLE",
-        "WAITING",
-        "OLDEST",
-        "CALLBACK",
-        "FAILURES",
-        "NEXT ATTEMPT",
-        "LAST FAILURE",
-        "DROPPED ORDERS",
-        "DROPPED OTHERS",
-        "LAST DROPPED",
-        "DEAD LETTERS",
+    const LIST: &'static str = "mailboxes";
+    const COLUMNS: &'static [Column] = &[
+        Column::word("MAILBOX"),
+        Column::word("ROLE").rank(4),
+        Column::number("WAITING"),
+        Column::word("OLDEST").rank(1),
+        Column::word("CALLBACK").rank(5),
+        Column::number("FAILURES").rank(2),
+        Column::word("NEXT ATTEMPT").rank(6),
+        Column::text("LAST FAILURE").rank(7),
+        Column::number("DROPPED ORDERS").rank(8),
+        Column::number("DROPPED OTHERS").rank(9),
+        Column::word("LAST DROPPED").rank(10),
+        Column::number("DEAD LETTERS").rank(3),
+    ];
+    const FIELDS: &'static [DataField] = &[
+        DataField::value("owner_id"),
+        DataField::value("role"),
+        DataField::value("pending_count"),
+        DataField::value("oldest"),
+        DataField::value("callback"),
+        DataField::value("failure_count"),
+        DataField::value("next_attempt"),
+        DataField::value("last_failure"),
+        DataField::value("dropped_order_count"),
+        DataField::value("dropped_update_count"),
+        DataField::value("last_drop"),
+        DataField::value("dead_letter_count"),
     ];
 
-    fn cells(&self) -> Vec<String> {
-        let or_empty = |text: &Option<String>| text.clone().unwrap_or_default();
+    fn cells(&self) -> Vec<Cell> {
+        let failures = Cell::from(i64::from(self.failure_count));
         vec![
-            self.owner_id.clone(),
-            self.role.to_owned(),
-            self.pending_count.to_string(),
-            or_empty(&self.oldest),
-            or_empty(&self.callback),
-            self.failure_count.to_string(),
-            or_empty(&self.next_attempt),
-            self.last_failure.clone(),
-            self.dropped_order_count.to_string(),
-            self.dropped_update_count.to_string(),
-            or_empty(&self.last_drop),
-            self.dead_letter_count.to_string(),
+            Cell::from(&self.owner_id),
+            self.role.into(),
+            self.pending_count.into(),
+            Cell::time(self.oldest),
+            Cell::or_dash(self.callback.as_deref()),
+            if self.failure_count > 0 { failures.tone(Tone::Bad) } else { failures },
+            Cell::time(self.next_attempt),
+            Cell::or_dash(Some(self.last_failure.as_str())),
+            self.dropped_order_count.into(),
+            self.dropped_update_count.into(),
+            Cell::time(self.last_drop),
+            self.dead_letter_count.into(),
         ]
     }
 }
@@ -184,7 +199,7 @@ struct LetterRow {
     event_id: String,
     event: String,
     reason: String,
-    dropped: Option<String>,
+    dropped: Option<When>,
 }
 
 impl LetterRow {
@@ -196,21 +211,36 @@ impl LetterRow {
             event_id: event.event_id.clone(),
             event: sentence(event),
             reason: plain(&letter.reason),
-            dropped: time(letter.drop_time.as_ref()),
+            dropped: When::of(letter.drop_time.as_ref()),
         })
     }
 }
 
 impl Shown for LetterRow {
-    const HEADINGS: &'static [&'static str] = &["LETTER", "MAILBOX", "EVENT", "REASON", "DROPPED"];
+    const LIST: &'static str = "dead_letters";
+    const COLUMNS: &'static [Column] = &[
+        Column::number("LETTER"),
+        Column::word("MAILBOX").rank(2),
+        Column::prose("EVENT"),
+        Column::prose("REASON"),
+        Column::word("DROPPED").rank(1),
+    ];
+    const FIELDS: &'static [DataField] = &[
+        DataField::value("dead_letter_id"),
+        DataField::value("recipient_id"),
+        DataField::value("event_id"),
+        DataField::value("event"),
+        DataField::value("reason"),
+        DataField::value("dropped"),
+    ];
 
-    fn cells(&self) -> Vec<String> {
+    fn cells(&self) -> Vec<Cell> {
         vec![
-            self.dead_letter_id.to_string(),
-            self.recipient_id.clone(),
-            self.event.clone(),
-            self.reason.clone(),
-            self.dropped.clone().unwrap_or_default(),
+            self.dead_letter_id.into(),
+            Cell::from(&self.recipient_id),
+            Cell::from(&self.event),
+            Cell::from(&self.reason),
+            Cell::time(self.dropped),
         ]
     }
 }
@@ -222,9 +252,10 @@ struct Redelivered {
 }
 
 impl Shown for Redelivered {
-    const HEADINGS: &'static [&'static str] = &["REDELIVERED"];
+    const LIST: &'static str = "redeliveries";
+    const COLUMNS: &'static [Column] = &[Column::number("REDELIVERED")];
 
-    fn cells(&self) -> Vec<String> {
-        vec![self.redelivered_count.to_string()]
+    fn cells(&self) -> Vec<Cell> {
+        vec![self.redelivered_count.into()]
     }
 }

@@ -5,6 +5,7 @@ use std::{fs, io, path::PathBuf, process::ExitCode};
 use anyhow::Context as _;
 use clap::Args;
 use souk_server::{clock::Clock, config::StoreConfig};
+use souk_stdio::outln;
 use souk_store::sqlite::{self, SKIPPED_NUMBERS};
 
 use super::store::StoreArgs;
@@ -54,14 +55,14 @@ pub(super) fn run(args: RestoreArgs) -> anyhow::Result<ExitCode> {
         _ => {}
     }
     for file in &restored.replaced {
-        println!("kept the previous store as {}", file.display());
+        outln!("kept the previous store as {}", file.display());
     }
-    println!(
+    outln!(
         "restored {} with {} orders and {} mailboxes; new numbers are {SKIPPED_NUMBERS} higher",
         path.display(),
         restored.orders,
         restored.mailboxes
     );
-    println!("next: market check --store {0}, then market serve --store {0}", path.display());
+    outln!("next: market check --store {0}, then market serve --store {0}", path.display());
     Ok(ExitCode::SUCCESS)
 }

@@ -15,6 +15,7 @@ use souk_server::{
     observe::{self, Traces},
     random::Random,
 };
+use souk_stdio::errln;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -88,7 +89,7 @@ const STANDARD_ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OT
 
 pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     if args.print_config {
-        print!("{}", Config::DEFAULTS);
+        souk_stdio::print(format_args!("{}", Config::DEFAULTS));
         return Ok(ExitCode::SUCCESS);
     }
     let mut config = args.settings()?;
@@ -121,7 +122,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     if let Err(error @ ServeError::StoreFailed(_)) = &outcome {
         // Writes what is still buffered.
         drop(log);
-        eprintln!("error: {error}");
+        errln!("error: {error}");
         // Not by returning, which would wait for threads and close the store: after a failed sync, SQLite must
         // not touch its files any more.
         std::process::exit(exit::ERROR.into());

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use souk_cli::{CliSession, CommonFlags, Failure, Shown, ended, format_money, view::time};
+use souk_cli::{Cell, CliSession, Column, CommonFlags, Failure, Shown, When, ended, format_money};
 use souk_client::{Error, error::required};
 use souk_proto::v1;
 
@@ -29,7 +29,7 @@ async fn show(args: StatsArgs) -> Result<(), Failure> {
 /// The figures as shown.
 #[derive(serde::Serialize)]
 struct Stats {
-    started: String,
+    started: When,
     parties: i64,
     items: i64,
     orders: i64,
@@ -71,7 +71,7 @@ impl Revenue {
 impl Stats {
     fn of(stats: &v1::StatsResponse) -> Result<Self, Error> {
         Ok(Self {
-            started: required(time(stats.start_time.as_ref()), "start_time")?,
+            started: required(When::of(stats.start_time.as_ref()), "start_time")?,
             parties: stats.party_count,
             items: stats.item_count,
             orders: stats.order_count,
@@ -89,28 +89,29 @@ impl Stats {
 }
 
 impl Shown for Stats {
-    const HEADINGS: &'static [&'static str] = &[
-        "STARTED",
-        "PARTIES",
-        "ITEMS",
-        "ORDERS",
-        "UNITS SOLD",
-        "UNITS IN STOCK",
-        "REVENUE",
-        "ORDERS LAST MINUTE",
-        "ORDERS LAST HOUR",
-        "PENDING EVENTS",
-        "QUEUED COMMANDS",
-        "SUBSCRIBERS",
-        "WRITE-AHEAD LOG BYTES",
+    const LIST: &'static str = "stats";
+    const COLUMNS: &'static [Column] = &[
+        Column::word("STARTED"),
+        Column::number("PARTIES"),
+        Column::number("ITEMS"),
+        Column::number("ORDERS"),
+        Column::number("UNITS SOLD"),
+        Column::number("UNITS IN STOCK"),
+        Column::prose("REVENUE"),
+        Column::number("ORDERS LAST MINUTE"),
+        Column::number("ORDERS LAST HOUR"),
+        Column::number("PENDING EVENTS"),
+        Column::number("QUEUED COMMANDS"),
+        Column::number("SUBSCRIBERS"),
+        Column::number("WRITE-AHEAD LOG BYTES"),
     ];
 
-    fn cells(&self) -> Vec<String> {
+    fn cells(&self) -> Vec<Cell> {
         let numbers = [self.parties, self.items, self.orders, self.units_sold, self.units_in_stock];
-        let mut cells = vec![self.started.clone()];
-        cells.extend(numbers.map(|number| number.to_string()));
+        let mut cells = vec![Cell::time(Some(self.started))];
+        cells.extend(numbers.map(Cell::from));
         let revenue: Vec<_> = self.revenue.iter().map(|revenue| revenue.text.as_str()).collect();
-        cells.push(revenue.join(", "));
+        cells.push(revenue.join(", ").into());
         let numbers = [
             self.orders_last_minute,
             self.orders_last_hour,
@@ -119,7 +120,7 @@ impl Shown for Stats {
             i64::from(self.subscribers),
             self.write_ahead_log_bytes,
         ];
-        cells.extend(numbers.map(|number| number.to_string()));
+        cells.extend(numbers.map(Cell::from));
         cells
     }
 }

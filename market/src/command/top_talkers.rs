@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use souk_cli::{CliSession, Failure, Shown, plain};
+use souk_cli::{Cell, CliSession, Column, DataField, Failure, Shown, Tone, plain};
 use souk_proto::v1;
 
 /// List the parties that used the market most in the last minute: calls, CPU time, bytes, refusals
@@ -73,31 +73,44 @@ impl PartyRow {
 }
 
 impl Shown for PartyRow {
-    const HEADINGS: &'static [&'static str] = &[
-        "PARTY",
-        "ROLE",
-        "NAME",
-        "CALLS",
-        "CPU MS",
-        "REFUSED",
-        "BYTES IN",
-        "BYTES OUT",
-        "CONNECTIONS",
-        "SUSPENDED",
+    const LIST: &'static str = "parties";
+    const COLUMNS: &'static [Column] = &[
+        Column::word("PARTY"),
+        Column::word("ROLE").rank(3),
+        Column::text("NAME").rank(1),
+        Column::number("CALLS").rank(2),
+        Column::number("CPU MS"),
+        Column::number("REFUSED").rank(4),
+        Column::number("BYTES IN").rank(6),
+        Column::number("BYTES OUT").rank(7),
+        Column::number("CONNECTIONS").rank(8),
+        Column::word("SUSPENDED").rank(5),
+    ];
+    const FIELDS: &'static [DataField] = &[
+        DataField::value("party_id"),
+        DataField::value("role"),
+        DataField::value("display_name"),
+        DataField::value("calls"),
+        DataField::value("cpu_ms"),
+        DataField::value("refused"),
+        DataField::value("received_bytes"),
+        DataField::value("sent_bytes"),
+        DataField::value("connections"),
+        DataField::value("suspended"),
     ];
 
-    fn cells(&self) -> Vec<String> {
+    fn cells(&self) -> Vec<Cell> {
         vec![
-            self.party_id.clone(),
-            self.role.to_owned(),
-            self.display_name.clone(),
-            self.calls.to_string(),
-            self.cpu_ms.to_string(),
-            self.refused.to_string(),
-            self.received_bytes.to_string(),
-            self.sent_bytes.to_string(),
-            self.connections.to_string(),
-            if self.suspended { "yes".to_owned() } else { String::new() },
+            Cell::from(&self.party_id),
+            self.role.into(),
+            Cell::from(&self.display_name),
+            self.calls.into(),
+            self.cpu_ms.to_string().into(),
+            self.refused.into(),
+            self.received_bytes.into(),
+            self.sent_bytes.into(),
+            i64::from(self.connections).into(),
+            if self.suspended { Cell::from("yes").tone(Tone::Bad) } else { "".into() },
         ]
     }
 }
@@ -116,9 +129,12 @@ impl StrangerRow {
 }
 
 impl Shown for StrangerRow {
-    const HEADINGS: &'static [&'static str] = &["ADDRESS", "FAILED HANDSHAKES"];
+    const LIST: &'static str = "strangers";
+    const COLUMNS: &'static [Column] = &[Column::word("ADDRESS"), Column::number("FAILED HANDSHAKES")];
+    const FIELDS: &'static [DataField] =
+        &[DataField::value("address"), DataField::value("failed_handshakes")];
 
-    fn cells(&self) -> Vec<String> {
-        vec![self.address.clone(), self.failed_handshakes.to_string()]
+    fn cells(&self) -> Vec<Cell> {
+        vec![Cell::from(&self.address), self.failed_handshakes.into()]
     }
 }

@@ -1,9 +1,6 @@
 //! The demo's output, whose reader may go away at any time (`market demo | head`).
 
-use std::{
-    fmt,
-    io::{self, Write as _},
-};
+use std::fmt;
 
 use tokio::sync::Notify;
 
@@ -13,7 +10,7 @@ static CLOSED: Notify = Notify::const_new();
 /// Prints a line. If it can't be printed, it is left out: what a command shows must not stop it half-way, before it has
 /// removed what it made.
 pub(super) fn print(line: fmt::Arguments<'_>) {
-    if writeln!(io::stdout().lock(), "{line}").is_err() {
+    if souk_stdio::try_print(format_args!("{line}\n")).is_err() {
         CLOSED.notify_one();
     }
 }

@@ -86,6 +86,17 @@ impl Screen {
         self.press(&format!("{answer}\r")).await;
     }
 
+    /// Returns whether a text on the screen has a colour of its own. If it is there several times, the first one counts.
+    pub fn has_color_at(&self, text: &str) -> bool {
+        let screen = self.parser.screen();
+        let mut rows = screen.rows(0, self.columns.get()).enumerate();
+        let place = rows.find_map(|(row, line)| line.find(text).map(|at| (row, line[..at].chars().count())));
+        let (row, column) = place.expect("the text is on the screen");
+        let place = u16::try_from(row).ok().zip(u16::try_from(column).ok());
+        let cell = place.and_then(|(row, column)| screen.cell(row, column)).expect("a cell");
+        cell.fgcolor() != vt100::Color::Default
+    }
+
     /// Waits for the program to exit. Returns its exit code.
     pub async fn end(mut self) -> i32 {
         let ended = timeout(PATIENCE, async {

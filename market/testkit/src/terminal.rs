@@ -152,6 +152,14 @@ impl Ran {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
+    /// Returns the rows of the list that the program printed as JSON.
+    pub fn rows(&self) -> Vec<serde_json::Value> {
+        let list = self.json();
+        assert!(list["next_page_token"].is_string(), "{self:?}");
+        let rows = list.as_object().and_then(|list| list.values().find_map(|rows| rows.as_array()));
+        rows.unwrap_or_else(|| panic!("no list: {self:?}")).clone()
+    }
+
     /// Asserts that the program exited with this code, and printed the error and a hint on standard error.
     #[track_caller]
     pub fn assert_fails(&self, code: i32, words: &[&str]) {

@@ -129,3 +129,24 @@ fn file_that_is_not_a_store_is_refused() {
     assert!(!file.exists(), "reading makes nothing");
     audit(&file, &["verify", "--head", "what"]).code(2);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_leaves_is_no_failure() {
+    let market = traded().await;
+    let store = market.path().join("souk.db").display().to_string();
+    for args in [
+        &["audit", "list", "--store", &store][..],
+        &["audit", "verify", "--store", &store],
+        &["check", "--store", &store],
+        &["serve", "--print-config"],
+        &["--help"],
+    ] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_market"));
+        let piped = std::process::Stdio::piped;
+        let mut child = command.args(args).stdout(piped()).stderr(piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let ended = child.wait_with_output().unwrap();
+        let errors = String::from_utf8_lossy(&ended.stderr);
+        assert!(ended.status.code() == Some(0) && !errors.contains("panicked"), "{args:?}: {errors}");
+    }
+}

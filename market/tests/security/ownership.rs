@@ -22,6 +22,7 @@ attacks!(
     anothers_item_is_like_none_to_delete,
     anothers_item_is_like_none_to_undelete,
     anothers_order_is_like_none_to_look_at,
+    anothers_sale_is_like_none_to_look_at,
     anothers_order_is_like_none_to_cancel,
     anothers_mailbox_can_not_be_acknowledged,
     anothers_request_id_reveals_nothing,
@@ -167,6 +168,12 @@ async fn anothers_order_is_like_none_to_look_at(fixture: &Fixture) {
     let order = anothers_order(fixture).await;
     let path = "/shopping.v1.BuyerService/GetOrder";
     like_none(&other_buyer(fixture).await, path, order, |order_id| v1::GetOrderRequest { order_id }).await;
+}
+
+async fn anothers_sale_is_like_none_to_look_at(fixture: &Fixture) {
+    let order = anothers_order(fixture).await;
+    let path = "/shopping.v1.SellerService/GetSale";
+    like_none(&other_seller(fixture).await, path, order, |order_id| v1::GetSaleRequest { order_id }).await;
 }
 
 async fn anothers_order_is_like_none_to_cancel(fixture: &Fixture) {

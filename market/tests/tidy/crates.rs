@@ -13,7 +13,7 @@ use super::{assert_none, manifest, members, root};
 const MUST_NOT: [(&str, &[&str]); 7] = [
     ("souk-proto", &["*"]),
     ("souk-certs", &["rcgen", "tar", "clap", "anyhow"]),
-    ("souk-client", &["clap", "reedline", "comfy-table", "indicatif", "nu-ansi-term", "souk-cli"]),
+    ("souk-client", &["clap", "reedline", "indicatif", "anstream", "souk-stdio", "souk-cli"]),
     ("souk-domain", &["*", "tokio", "tonic", "rusqlite", "tokio-postgres"]),
     ("souk-store", &["souk-server", "souk-search", "tonic"]),
     ("souk-search", &["souk-server", "tonic"]),

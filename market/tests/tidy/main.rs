@@ -137,6 +137,20 @@ fn no_todo_is_left_and_no_lint_is_allowed_silently() {
     }));
 }
 
+/// `println!` and `eprintln!` panic if their reader has left.
+#[test]
+fn programs_print_through_souk_stdio() {
+    let programs = ["buyer/src", "seller/src", "client/cli/src", "market/src", "certs/authority/src"];
+    let marks = [concat!("print", "ln!("), concat!("print", "!("), concat!("stdout", "().lock")];
+    let sources = rust_sources();
+    let of_programs = sources.iter().filter(|source| programs.iter().any(|folder| source.is_below(folder)));
+    assert_none(offences_of(of_programs, |line| {
+        let is_code = !line.trim_start().starts_with("//");
+        (is_code && marks.iter().any(|mark| line.contains(mark)))
+            .then_some("use outln! or errln! of souk_stdio")
+    }));
+}
+
 #[test]
 fn modules_have_meaningful_names() {
     let nothing = ["util", "utils", "common", "helper", "helpers", "misc", "shared"];

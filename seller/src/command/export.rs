@@ -10,9 +10,10 @@ use std::{
 
 use clap::Args;
 use serde::Serialize;
-use souk_cli::{CliSession, Failure, format_money, neutral};
+use souk_cli::{CliSession, Failure, format_amount, neutral};
 use souk_client::error::required;
 use souk_proto::v1::{ExportItemsRequest, Item};
+use souk_stdio::Stdout;
 
 use super::import::{Format, is_scientific};
 
@@ -36,6 +37,7 @@ struct Row<'a> {
     description: Cow<'a, str>,
     category: &'a str,
     price: String,
+    currency: &'a str,
     quantity: i64,
 }
 
@@ -47,7 +49,8 @@ impl<'a> Row<'a> {
             name: Cow::Borrowed(&item.name),
             description: Cow::Borrowed(&item.description),
             category: &item.category,
-            price: format_money(item.unit_price.as_ref()),
+            price: format_amount(item.unit_price.as_ref()),
+            currency: item.unit_price.as_ref().map_or("", |price| &price.currency_code),
             quantity: item.quantity,
         }
     }
@@ -113,7 +116,7 @@ impl Export {
         let file = self.file.unwrap_or_else(|| PathBuf::from("-"));
         let format = Format::of(self.format, &file);
         let output: Box<dyn Write + Send> = if file.as_os_str() == "-" {
-            Box::new(io::BufWriter::new(io::stdout()))
+            Box::new(io::BufWriter::new(Stdout))
         } else {
             Box::new(io::BufWriter::new(File::create(&file).map_err(failed)?))
         };

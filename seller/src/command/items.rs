@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use clap::{Args, ValueEnum};
-use souk_cli::{CliSession, Failure, Paging, view::ItemView};
+use souk_cli::{CliSession, Failure, LivePaging, view::ItemView};
 use souk_proto::v1::{DisplaySellerItemsRequest, Item};
 
 use super::{
@@ -47,7 +47,7 @@ pub(crate) struct Items {
     #[arg(long, value_name = "BY")]
     sort: Option<Sort>,
     #[command(flatten)]
-    paging: Paging,
+    paging: LivePaging,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -81,13 +81,13 @@ impl Items {
             || self.below.is_some()
             || self.conditions.is_some()
             || self.sort.is_some();
-        if is_filtered {
-            let mut items = shop::items(session, withdrawn, |item| self.keeps(item)).await?;
-            self.arrange(session, &mut items).await?;
-            return session.printer().list(&items.iter().map(ItemView::from).collect::<Vec<_>>());
-        }
         self.paging
             .pages(session, async |page_size, page_token| {
+                if is_filtered {
+                    let mut items = shop::items(session, withdrawn, |item| self.keeps(item)).await?;
+                    self.arrange(session, &mut items).await?;
+                    return Ok((items.iter().map(ItemView::from).collect(), String::new()));
+                }
                 let request = DisplaySellerItemsRequest { page_size, page_token, withdrawn };
                 let page = session.call(request).await?;
                 Ok((page.items.iter().map(ItemView::from).collect(), page.next_page_token))

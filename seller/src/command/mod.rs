@@ -14,6 +14,7 @@ mod reprice;
 mod ride;
 mod sales;
 mod sell;
+mod show;
 mod sync;
 mod till;
 mod today;
@@ -39,7 +40,9 @@ pub(crate) enum Command {
     Reprice(reprice::Reprice),
     Today(today::Today),
     Items(items::Items),
+    Show(show::Show),
     Sales(sales::Sales),
+    Order(show::Order),
     Import(import::Import),
     Export(export::Export),
     #[command(subcommand)]
@@ -87,6 +90,8 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 identity, 5 conflict, 6 unava
             Command::Reprice(reprice) => reprice.run(session).await,
             Command::Today(today) => today.run(session).await,
             Command::Items(items) => items.run(session).await,
+            Command::Show(show) => show.run(session).await,
+            Command::Order(order) => order.run(session).await,
             Command::Sales(sales) => sales.run(session).await,
             Command::Import(import) => import.run(session).await,
             Command::Export(export) => export.run(session).await,

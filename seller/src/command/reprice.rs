@@ -8,7 +8,7 @@ use std::str::FromStr;
 use clap::Args;
 use serde::Serialize;
 use souk_cli::{
-    CliSession, Failure, Shown, format_money, parse_decimal, parse_money, plain, view::MoneyView,
+    Cell, CliSession, Column, Failure, Shown, format_money, parse_decimal, parse_money, plain, view::MoneyView,
 };
 use souk_proto::v1::{Item, ItemDraft, Money, UpdateItemRequest};
 
@@ -131,11 +131,13 @@ struct NewPrice {
 }
 
 impl Shown for NewPrice {
-    const HEADINGS: &'static [&'static str] = &["ID", "NAME", "PRICE", "NEW PRICE"];
+    const LIST: &'static str = "prices";
+    const COLUMNS: &'static [Column] =
+        &[Column::number("ID"), Column::text("NAME"), Column::number("PRICE"), Column::number("NEW PRICE")];
 
-    fn cells(&self) -> Vec<String> {
-        let prices = [&self.before, &self.money].map(|price| format_money(Some(price)));
-        [self.item_id.to_string(), self.name.clone()].into_iter().chain(prices).collect()
+    fn cells(&self) -> Vec<Cell> {
+        let prices = [&self.before, &self.money].map(|price| Cell::from(format_money(Some(price))));
+        [self.item_id.into(), Cell::from(&self.name)].into_iter().chain(prices).collect()
     }
 }
 

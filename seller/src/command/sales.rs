@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use souk_cli::{
-    CliSession, Failure, OrderFilter, Paging,
+    CliSession, Failure, LivePaging, OrderFilter,
     view::{DaySalesView, ItemSalesView, OrderView},
     wire_time,
 };
@@ -19,12 +19,12 @@ pub(crate) struct Sales {
     /// unless --from or --until is given. Of days whose orders have been archived only whole ones (UTC) can be
     /// summarized.
     #[arg(long, value_name = "BY", num_args = 0..=1, default_missing_value = "day",
-          conflicts_with_all = ["item", "status", "all", "page_token"])]
+          conflicts_with_all = ["item", "status", "all", "page_token", "watch"])]
     summary: Option<By>,
     #[command(flatten)]
     filter: OrderFilter,
     #[command(flatten)]
-    paging: Paging,
+    paging: LivePaging,
 }
 
 #[derive(Clone, Copy, ValueEnum)]

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use clap::Args;
 use serde::Serialize;
 use souk_cli::{
-    CliSession, Failure, Output, Shown, format_money, plain,
-    view::{DaySalesView, ItemView, MoneyView, OrderView, time},
+    Cell, CliSession, Column, Failure, Output, Shown, When, format_money, plain,
+    view::{DaySalesView, ItemView, MoneyView, OrderView},
 };
 use souk_proto::{
     Timestamp,
@@ -47,17 +47,23 @@ struct TodayView {
 }
 
 impl Shown for TodayView {
-    const HEADINGS: &'static [&'static str] = &["TO SHIP", "LOW STOCK", "REVENUE TODAY"];
+    const LIST: &'static str = "days";
+    const COLUMNS: &'static [Column] =
+        &[Column::number("TO SHIP"), Column::number("LOW STOCK"), Column::prose("REVENUE TODAY")];
 
-    fn cells(&self) -> Vec<String> {
-        vec![self.to_ship_count.to_string(), self.low_stock_count.to_string(), self.revenue.join(" and ")]
+    fn cells(&self) -> Vec<Cell> {
+        vec![
+            self.to_ship_count.to_string().into(),
+            self.low_stock_count.to_string().into(),
+            self.revenue.join(" and ").into(),
+        ]
     }
 }
 
 /// Something that happened to an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct EventRow {
-    time: Option<String>,
+    time: Option<When>,
     event: &'static str,
     order_id: i64,
     item_name: String,
@@ -66,16 +72,24 @@ struct EventRow {
 }
 
 impl Shown for EventRow {
-    const HEADINGS: &'static [&'static str] = &["TIME", "EVENT", "ORDER", "NAME", "UNITS", "BUYER"];
+    const LIST: &'static str = "events";
+    const COLUMNS: &'static [Column] = &[
+        Column::word("TIME"),
+        Column::word("EVENT"),
+        Column::number("ORDER"),
+        Column::text("NAME"),
+        Column::number("UNITS").rank(2),
+        Column::text("BUYER").rank(1),
+    ];
 
-    fn cells(&self) -> Vec<String> {
+    fn cells(&self) -> Vec<Cell> {
         vec![
-            self.time.clone().unwrap_or_else(|| "-".to_owned()),
-            self.event.to_owned(),
-            self.order_id.to_string(),
-            self.item_name.clone(),
-            self.quantity.to_string(),
-            self.buyer_name.clone(),
+            Cell::time(self.time),
+            self.event.into(),
+            self.order_id.into(),
+            Cell::from(&self.item_name),
+            self.quantity.into(),
+            Cell::from(&self.buyer_name),
         ]
     }
 }
@@ -183,7 +197,7 @@ fn last_events(orders: &[Order]) -> Vec<EventRow> {
     }
     events.sort_by_key(|(time, ..)| std::cmp::Reverse((time.seconds, time.nanos)));
     let row = |(at, event, order): (&Timestamp, &'static str, &Order)| EventRow {
-        time: time(Some(at)),
+        time: When::of(Some(at)),
         event,
         order_id: order.order_id,
         item_name: plain(&order.item_name),

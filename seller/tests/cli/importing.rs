@@ -27,8 +27,7 @@ async fn import(alice: &Terminal, file: &str) -> Ran {
 
 /// Returns the items as they are on the market, by their SKU.
 async fn items(alice: &Terminal) -> Vec<Value> {
-    let items = alice.run(&["items", "--output", "json"]).await.json();
-    let mut items = items.as_array().expect("a list").clone();
+    let mut items = alice.run(&["items", "--output", "json"]).await.rows();
     items.sort_by_key(|item| item["sku"].to_string());
     items
 }

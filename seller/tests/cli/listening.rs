@@ -39,8 +39,7 @@ async fn the_doctor_leaves_a_running_listener_alone() {
     buy(&market, lamp, 1).await;
     listener.line().await;
 
-    let doctor = alice.run(&["doctor", "--output", "json"]).await.json();
-    let findings = doctor.as_array().expect("a list");
+    let findings = alice.run(&["doctor", "--output", "json"]).await.rows();
     let events = findings.iter().find(|found| found["check"] == json!("events")).expect("it is checked");
     assert_eq!(events["outcome"], json!("pass"), "{events}");
     let event: Value = serde_json::from_str(&listener.line().await).expect("JSON");
@@ -75,8 +74,7 @@ async fn the_doctor_passes_with_a_backlog_and_leaves_it_alone() {
     for arguments in
         [&["doctor", "--output", "json"][..], &["doctor", "--listen", &listen, "--output", "json"]]
     {
-        let findings = alice.run(arguments).await.json();
-        let findings = findings.as_array().expect("a list");
+        let findings = alice.run(arguments).await.rows();
         assert!(findings.iter().all(|found| found["outcome"] == json!("pass")), "{findings:?}");
     }
     let mailbox = alice.run(&["mailbox", "--output", "json"]).await.json();

@@ -26,9 +26,9 @@ async fn import(alice: &Terminal, file: &str, arguments: &[&str]) -> Ran {
 }
 
 async fn skus(alice: &Terminal) -> Vec<String> {
-    let items = alice.run(&["items", "--all", "--output", "json"]).await.json();
+    let items = alice.run(&["items", "--all", "--output", "json"]).await.rows();
     let sku = |item: &Value| item["sku"].as_str().unwrap_or_default().to_owned();
-    items.as_array().expect("a list").iter().map(sku).collect()
+    items.iter().map(sku).collect()
 }
 
 fn lanterns(numbers: impl IntoIterator<Item = usize>) -> Vec<String> {
@@ -106,8 +106,8 @@ async fn much_of_the_shop_is_deleted_only_if_the_user_says_how_much() {
 
 /// Restores the shop to its state before the last import.
 async fn delete_all_above_ten(alice: &Terminal) {
-    let items = alice.run(&["items", "--all", "--output", "json"]).await.json();
-    let items = items.as_array().expect("a list").iter().skip(10);
+    let items = alice.run(&["items", "--all", "--output", "json"]).await.rows();
+    let items = items.iter().skip(10);
     let script: String = items.map(|item| format!("delete {}\n", item["item_id"])).collect();
     assert_eq!(alice.type_in(&["shell"], &script).await.code, 0);
 }

@@ -20,7 +20,7 @@ fn of_kind(out: &str, kind: &str) -> Vec<Value> {
 }
 
 async fn quantity(alice: &Terminal) -> i64 {
-    alice.run(&["items", "--output", "json"]).await.json()[0]["quantity"].as_i64().expect("a number")
+    alice.run(&["items", "--output", "json"]).await.rows()[0]["quantity"].as_i64().expect("a number")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,7 +131,7 @@ async fn sales_that_a_dead_reader_did_not_confirm_are_reported_again_by_the_next
     let reported = [sale(&mut sync).await, sale(&mut sync).await, sale(&mut sync).await];
     sync.write(&format!("{{\"taken_in\": {}}}\n", reported[0].0)).await;
     let pending = || async {
-        alice.run(&["till", "list", "--output", "json"]).await.json()[0]["pending_count"].clone()
+        alice.run(&["till", "list", "--output", "json"]).await.rows()[0]["pending_count"].clone()
     };
     let confirmed = async { while pending().await != json!(2) {} };
     timeout(PATIENCE, confirmed).await.expect("the first is confirmed");

@@ -246,3 +246,18 @@ fn an_installed_script_finds_the_program_and_the_folder_beside_it() {
     command.current_dir("/").env_remove("GEN_CERTS").env_remove("SOUK_PKI").arg("init").assert().success();
     assert!(terminal.path("certs/pki/market.pem").exists());
 }
+
+#[test]
+fn a_reader_that_leaves_is_no_failure() {
+    let terminal = Terminal::initialised();
+    for args in [&["list"][..], &["list", "--output", "json"], &["crl"], &["--help"]] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_gen-certs"));
+        command.args(args).current_dir(terminal.folder.path()).env_remove("SOUK_PKI");
+        let piped = std::process::Stdio::piped;
+        let mut child = command.stdout(piped()).stderr(piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let ended = child.wait_with_output().unwrap();
+        let errors = String::from_utf8_lossy(&ended.stderr);
+        assert!(ended.status.code() == Some(0) && errors.is_empty(), "{args:?}: {errors}");
+    }
+}

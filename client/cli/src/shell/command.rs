@@ -1,12 +1,9 @@
 //! One line of the shell, from its words to its exit code.
 
-use std::{
-    io::{self, Write as _},
-    pin::pin,
-    time::Duration,
-};
+use std::{pin::pin, time::Duration};
 
 use clap::FromArgMatches as _;
+use souk_stdio::outln;
 use tokio::time::timeout;
 
 use super::{
@@ -119,7 +116,10 @@ fn parse<P: Program>(words: Vec<String>, session: &CliSession, voice: Voice) -> 
     }
     let output = cli.flags.output.filter(|_| typed.iter().any(|flag| flag == "output"));
     let currency = cli.flags.currency.filter(|_| typed.iter().any(|flag| flag == "currency"));
-    Ok((cli.command, session.with(output, currency)))
+    let session = session
+        .with(output, currency, &cli.flags.format)
+        .map_err(|failure| failed(&failure, session, voice))?;
+    Ok((cli.command, session))
 }
 
 async fn run<P: Program>(command: Option<Either<P::Command>>, session: &CliSession) -> Result<u8, Failure> {
@@ -147,7 +147,6 @@ fn explain<P: Program>(words: &[String], session: &CliSession) -> u8 {
             Failure::usage(format!("there is no command `{}`", words.join(" ")), "`help` lists the commands");
         return failed(&failure, session, Voice::Commands);
     };
-    // Fails if the reader has gone away, which is fine.
-    let _ = writeln!(io::stdout().lock(), "{}", lines.join("\n"));
+    outln!("{}", lines.join("\n"));
     exit::OK
 }

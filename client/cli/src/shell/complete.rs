@@ -13,7 +13,7 @@ use super::line::last_word;
 use crate::choices::{Choice, Source};
 
 /// The common flags that a line of the shell may have. The others hold for the whole shell.
-pub(super) const SHELL_FLAGS: [&str; 2] = ["output", "currency"];
+pub(super) const SHELL_FLAGS: [&str; 6] = ["output", "currency", "time", "fields", "jq", "template"];
 
 /// The commands that only the shell has, and what they do.
 pub(super) const SHELL_COMMANDS: [(&str, &str); 3] =

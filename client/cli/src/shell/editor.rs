@@ -16,6 +16,7 @@ use reedline::{
     KeyModifiers, MenuBuilder as _, Prompt, PromptEditMode, PromptHistorySearch, Reedline, ReedlineEvent,
     ReedlineMenu, Signal, ValidationResult, Validator, default_emacs_keybindings,
 };
+use souk_stdio::errln;
 use tokio::sync::oneshot;
 
 use super::line::is_complete;
@@ -128,14 +129,14 @@ impl LineReader {
                     if let Err(error) = editor.sync_history()
                         && !std::mem::replace(&mut has_warned, true)
                     {
-                        eprintln!("warning: the history can't be written: {error}");
+                        errln!("warning: the history can't be written: {error}");
                     }
                     Line::Typed(line)
                 }
                 Ok(Signal::CtrlC) => Line::Cleared,
                 Ok(_) => Line::End,
                 Err(error) => {
-                    eprintln!("error: the terminal can't be read: {error}");
+                    errln!("error: the terminal can't be read: {error}");
                     Line::End
                 }
             };

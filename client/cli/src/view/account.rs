@@ -5,8 +5,12 @@ use souk_certs::connector::Dial;
 use souk_client::{Error, error::required};
 use souk_proto::v1;
 
-use super::{or_dash, time};
-use crate::{output::Shown, plain};
+use crate::{
+    output::Shown,
+    plain,
+    table::{Cell, Column, Tone},
+    when::When,
+};
 
 fn role(role: v1::Role) -> &'static str {
     match role {
@@ -30,7 +34,7 @@ pub struct AccountView {
     party_id: String,
     role: &'static str,
     display_name: String,
-    register_time: Option<String>,
+    register_time: Option<When>,
     callback: Option<String>,
 }
 
@@ -40,22 +44,34 @@ impl From<&v1::Account> for AccountView {
             party_id: plain(&account.party_id),
             role: role(account.role()),
             display_name: plain(&account.display_name),
-            register_time: time(account.register_time.as_ref()),
+            register_time: When::of(account.register_time.as_ref()),
             callback: address(account.callback.as_ref()),
         }
     }
 }
 
-impl Shown for AccountView {
-    const HEADINGS: &'static [&'static str] = &["party", "role", "name", "registered", "callback"];
+impl AccountView {
+    /// The fields on a card, for all programs.
+    const CARD: [Column; 5] = [
+        Column::word("party"),
+        Column::word("role"),
+        Column::prose("name"),
+        Column::word("registered"),
+        Column::prose("callback"),
+    ];
+}
 
-    fn cells(&self) -> Vec<String> {
+impl Shown for AccountView {
+    const LIST: &'static str = "accounts";
+    const COLUMNS: &'static [Column] = &Self::CARD;
+
+    fn cells(&self) -> Vec<Cell> {
         vec![
-            self.party_id.clone(),
-            self.role.to_owned(),
-            self.display_name.clone(),
-            or_dash(self.register_time.clone()),
-            self.callback.clone().unwrap_or_else(|| "none: events come by a stream".to_owned()),
+            Cell::from(&self.party_id),
+            self.role.into(),
+            Cell::from(&self.display_name),
+            Cell::time(self.register_time),
+            self.callback.clone().unwrap_or_else(|| "none: events come by a stream".to_owned()).into(),
         ]
     }
 }
@@ -67,9 +83,9 @@ pub struct WhoView {
     spiffe_id: String,
     serial_number: String,
     sha256_thumbprint: String,
-    not_before: Option<String>,
-    not_after: Option<String>,
-    token_expire_time: Option<String>,
+    not_before: Option<When>,
+    not_after: Option<When>,
+    token_expire_time: Option<When>,
     peer_address: String,
     market: String,
 }
@@ -86,9 +102,9 @@ impl WhoView {
             spiffe_id: plain(&certificate.spiffe_id),
             serial_number: plain(&certificate.serial_number),
             sha256_thumbprint: plain(&certificate.sha256_thumbprint),
-            not_before: time(certificate.not_before.as_ref()),
-            not_after: time(certificate.not_after.as_ref()),
-            token_expire_time: who.token.as_ref().and_then(|token| time(token.expire_time.as_ref())),
+            not_before: When::of(certificate.not_before.as_ref()),
+            not_after: When::of(certificate.not_after.as_ref()),
+            token_expire_time: who.token.as_ref().and_then(|token| When::of(token.expire_time.as_ref())),
             peer_address: plain(&who.peer_address),
             market: market.to_string(),
         })
@@ -96,34 +112,35 @@ impl WhoView {
 }
 
 impl Shown for WhoView {
-    const HEADINGS: &'static [&'static str] = &[
-        "party",
-        "role",
-        "name",
-        "registered",
-        "callback",
-        "certificate",
-        "serial",
-        "sha-256",
-        "valid from",
-        "valid until",
-        "token until",
-        "you come from",
-        "market",
+    const LIST: &'static str = "callers";
+    const COLUMNS: &'static [Column] = &[
+        AccountView::CARD[0],
+        AccountView::CARD[1],
+        AccountView::CARD[2],
+        AccountView::CARD[3],
+        AccountView::CARD[4],
+        Column::word("certificate"),
+        Column::word("serial"),
+        Column::word("sha-256"),
+        Column::word("valid from"),
+        Column::word("valid until"),
+        Column::word("token until"),
+        Column::word("you come from"),
+        Column::word("market"),
     ];
 
-    fn cells(&self) -> Vec<String> {
-        let unknown = || vec!["-".to_owned(); AccountView::HEADINGS.len()];
+    fn cells(&self) -> Vec<Cell> {
+        let unknown = || vec![Cell::time(None); AccountView::CARD.len()];
         let mut cells = self.account.as_ref().map_or_else(unknown, Shown::cells);
         cells.extend([
-            self.spiffe_id.clone(),
-            self.serial_number.clone(),
-            self.sha256_thumbprint.clone(),
-            or_dash(self.not_before.clone()),
-            or_dash(self.not_after.clone()),
-            or_dash(self.token_expire_time.clone()),
-            self.peer_address.clone(),
-            self.market.clone(),
+            Cell::from(&self.spiffe_id),
+            Cell::from(&self.serial_number),
+            Cell::from(&self.sha256_thumbprint),
+            Cell::time(self.not_before),
+            Cell::time(self.not_after),
+            Cell::time(self.token_expire_time),
+            Cell::from(&self.peer_address),
+            Cell::from(&self.market),
         ]);
         cells
     }
@@ -133,11 +150,11 @@ impl Shown for WhoView {
 #[derive(Clone, Debug, Serialize)]
 pub struct MailboxView {
     pending_count: i64,
-    oldest_time: Option<String>,
+    oldest_time: Option<When>,
     acknowledged_sequence: i64,
     callback: Option<String>,
     failure_count: i32,
-    next_attempt_time: Option<String>,
+    next_attempt_time: Option<When>,
     last_failure: String,
     consumers: Vec<ConsumerView>,
 }
@@ -148,7 +165,7 @@ struct ConsumerView {
     name: String,
     acknowledged_sequence: i64,
     pending_count: i64,
-    seen_time: Option<String>,
+    seen_time: Option<When>,
     connected: bool,
 }
 
@@ -158,7 +175,7 @@ impl From<&v1::Consumer> for ConsumerView {
             name: plain(&consumer.name),
             acknowledged_sequence: consumer.acknowledged_sequence,
             pending_count: consumer.pending_count,
-            seen_time: time(consumer.seen_time.as_ref()),
+            seen_time: When::of(consumer.seen_time.as_ref()),
             connected: consumer.connected,
         }
     }
@@ -168,7 +185,7 @@ impl ConsumerView {
     fn sentence(&self) -> String {
         let state = match &self.seen_time {
             _ if self.connected => "connected".to_owned(),
-            Some(time) => format!("last seen {time}"),
+            Some(time) => format!("last seen {}", time.rfc3339()),
             None => "not connected".to_owned(),
         };
         format!("{}: {} waiting, {state}", self.name, self.pending_count)
@@ -179,11 +196,11 @@ impl From<&v1::MailboxStatusResponse> for MailboxView {
     fn from(status: &v1::MailboxStatusResponse) -> Self {
         Self {
             pending_count: status.pending_count,
-            oldest_time: time(status.oldest_time.as_ref()),
+            oldest_time: When::of(status.oldest_time.as_ref()),
             acknowledged_sequence: status.acknowledged_sequence,
             callback: address(status.callback.as_ref()),
             failure_count: status.failure_count,
-            next_attempt_time: time(status.next_attempt_time.as_ref()),
+            next_attempt_time: When::of(status.next_attempt_time.as_ref()),
             last_failure: plain(&status.last_failure),
             consumers: status.consumers.iter().map(ConsumerView::from).collect(),
         }
@@ -191,27 +208,30 @@ impl From<&v1::MailboxStatusResponse> for MailboxView {
 }
 
 impl Shown for MailboxView {
-    const HEADINGS: &'static [&'static str] = &[
-        "waiting",
-        "oldest",
-        "delivered up to",
-        "callback",
-        "failures",
-        "next attempt",
-        "last failure",
-        "consumers",
+    const LIST: &'static str = "mailboxes";
+    const COLUMNS: &'static [Column] = &[
+        Column::number("waiting"),
+        Column::word("oldest"),
+        Column::number("delivered up to"),
+        Column::word("callback"),
+        Column::number("failures"),
+        Column::word("next attempt"),
+        Column::prose("last failure"),
+        Column::prose("consumers"),
     ];
 
-    fn cells(&self) -> Vec<String> {
+    fn cells(&self) -> Vec<Cell> {
+        let consumers: Vec<_> = self.consumers.iter().map(ConsumerView::sentence).collect();
+        let failures = Cell::from(i64::from(self.failure_count));
         vec![
-            self.pending_count.to_string(),
-            or_dash(self.oldest_time.clone()),
-            self.acknowledged_sequence.to_string(),
-            or_dash(self.callback.clone()),
-            self.failure_count.to_string(),
-            or_dash(self.next_attempt_time.clone()),
-            self.last_failure.clone(),
-            self.consumers.iter().map(ConsumerView::sentence).collect::<Vec<_>>().join("; "),
+            self.pending_count.into(),
+            Cell::time(self.oldest_time),
+            self.acknowledged_sequence.into(),
+            Cell::or_dash(self.callback.as_deref()),
+            if self.failure_count > 0 { failures.tone(Tone::Bad) } else { failures },
+            Cell::time(self.next_attempt_time),
+            Cell::or_dash(Some(self.last_failure.as_str())),
+            Cell::or_dash(Some(consumers.join("\n"))),
         ]
     }
 }

@@ -3,8 +3,14 @@
 use serde::Serialize;
 use souk_proto::v1::{self, event::Kind};
 
-use super::{ItemView, MoneyView, OrderView, time};
-use crate::{money::format_money, output::Shown, plain};
+use super::{ItemView, MoneyView, OrderView};
+use crate::{
+    money::format_money,
+    output::Shown,
+    plain,
+    table::{Cell, Column},
+    when::When,
+};
 
 /// An event, as a row or JSON object.
 #[derive(Clone, Debug, Serialize)]
@@ -12,7 +18,7 @@ pub struct EventView {
     kind: &'static str,
     event_id: String,
     sequence: i64,
-    occur_time: Option<String>,
+    occur_time: Option<When>,
     #[serde(skip_serializing_if = "Option::is_none")]
     order: Option<OrderView>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,7 +49,7 @@ impl From<&v1::Event> for EventView {
             kind: "unknown",
             event_id: plain(&event.event_id),
             sequence: event.sequence,
-            occur_time: time(event.occur_time.as_ref()),
+            occur_time: When::of(event.occur_time.as_ref()),
             order: None,
             item: None,
             item_id: None,
@@ -114,10 +120,11 @@ impl EventView {
 }
 
 impl Shown for EventView {
-    const HEADINGS: &'static [&'static str] = &["EVENT"];
+    const LIST: &'static str = "events";
+    const COLUMNS: &'static [Column] = &[Column::prose("EVENT")];
 
-    fn cells(&self) -> Vec<String> {
-        vec![self.sentence.clone()]
+    fn cells(&self) -> Vec<Cell> {
+        vec![Cell::from(&self.sentence)]
     }
 }
 

@@ -3,8 +3,15 @@
 use serde::Serialize;
 use souk_proto::v1;
 
-use super::{MoneyView, or_dash, time};
-use crate::{money::format_money, output::Shown, plain, prose};
+use super::MoneyView;
+use crate::{
+    fields::DataField,
+    money::format_money,
+    output::Shown,
+    plain, prose,
+    table::{Cell, Column, Tone},
+    when::When,
+};
 
 /// An item, as a row or JSON object.
 #[derive(Clone, Debug, Serialize)]
@@ -21,8 +28,8 @@ pub struct ItemView {
     #[serde(skip_serializing_if = "String::is_empty")]
     sku: String,
     version: i64,
-    create_time: Option<String>,
-    update_time: Option<String>,
+    create_time: Option<When>,
+    update_time: Option<When>,
     #[serde(skip)]
     price: String,
 }
@@ -41,26 +48,53 @@ impl From<&v1::Item> for ItemView {
             description: item.description.lines().map(prose).collect::<Vec<_>>().join("\n"),
             sku: plain(&item.sku),
             version: item.version,
-            create_time: time(item.create_time.as_ref()),
-            update_time: time(item.update_time.as_ref()),
+            create_time: When::of(item.create_time.as_ref()),
+            update_time: When::of(item.update_time.as_ref()),
             price: format_money(item.unit_price.as_ref()),
         }
     }
 }
 
-impl Shown for ItemView {
-    const HEADINGS: &'static [&'static str] =
-        &["ID", "NAME", "CATEGORY", "PRICE", "STOCK", "RATING", "SELLER"];
+/// The fields of an item, also in CSV files.
+const FIELDS: &[DataField] = &[
+    DataField::value("item_id"),
+    DataField::value("sku"),
+    DataField::value("name"),
+    DataField::value("category"),
+    DataField::money("unit_price"),
+    DataField::value("quantity"),
+    DataField::value("rating_mean").at("rating.mean"),
+    DataField::value("rating_count").at("rating.count"),
+    DataField::value("seller_name"),
+    DataField::value("seller_id"),
+    DataField::value("description"),
+    DataField::value("version"),
+    DataField::value("create_time"),
+    DataField::value("update_time"),
+];
 
-    fn cells(&self) -> Vec<String> {
+impl Shown for ItemView {
+    const LIST: &'static str = "items";
+    const COLUMNS: &'static [Column] = &[
+        Column::number("ID"),
+        Column::text("NAME"),
+        Column::text("CATEGORY").rank(3),
+        Column::number("PRICE"),
+        Column::number("STOCK"),
+        Column::word("RATING").rank(2),
+        Column::text("SELLER").rank(1).names_user_of("seller"),
+    ];
+    const FIELDS: &'static [DataField] = FIELDS;
+
+    fn cells(&self) -> Vec<Cell> {
         vec![
-            self.item_id.to_string(),
-            self.name.clone(),
-            self.category.clone(),
-            self.price.clone(),
-            if self.quantity == 0 { "sold out".to_owned() } else { self.quantity.to_string() },
-            self.rating.as_ref().map_or_else(|| "unrated".to_owned(), RatingView::stars),
-            self.seller_name.clone(),
+            self.item_id.into(),
+            Cell::from(&self.name),
+            Cell::from(&self.category),
+            Cell::from(&self.price),
+            self.stock(),
+            self.rating.as_ref().map_or_else(|| "unrated".to_owned(), RatingView::stars).into(),
+            Cell::from(&self.seller_name),
         ]
     }
 }
@@ -70,6 +104,13 @@ impl ItemView {
     pub fn details(self) -> ItemDetails {
         ItemDetails(self)
     }
+
+    fn stock(&self) -> Cell {
+        match self.quantity {
+            0 => Cell::from("sold out").tone(Tone::Bad),
+            units => units.into(),
+        }
+    }
 }
 
 /// An item with all of its fields.
@@ -78,32 +119,34 @@ impl ItemView {
 pub struct ItemDetails(ItemView);
 
 impl Shown for ItemDetails {
-    const HEADINGS: &'static [&'static str] = &[
-        "id",
-        "name",
-        "category",
-        "price",
-        "stock",
-        "rating",
-        "seller",
-        "seller id",
-        "listed",
-        "changed",
-        "sku",
-        "version",
-        "description",
+    const LIST: &'static str = ItemView::LIST;
+    const COLUMNS: &'static [Column] = &[
+        Column::number("id"),
+        Column::prose("name"),
+        Column::word("category"),
+        Column::number("price"),
+        Column::number("stock"),
+        Column::word("rating"),
+        Column::prose("seller").names_user_of("seller"),
+        Column::word("seller id").names_user_of("seller"),
+        Column::word("listed"),
+        Column::word("changed"),
+        Column::word("sku"),
+        Column::number("version"),
+        Column::prose("description"),
     ];
+    const FIELDS: &'static [DataField] = FIELDS;
 
-    fn cells(&self) -> Vec<String> {
+    fn cells(&self) -> Vec<Cell> {
         let item = &self.0;
         let mut cells = item.cells();
         cells.extend([
-            item.seller_id.clone(),
-            or_dash(item.create_time.clone()),
-            or_dash(item.update_time.clone()),
-            item.sku.clone(),
-            item.version.to_string(),
-            item.description.clone(),
+            Cell::from(&item.seller_id),
+            Cell::time(item.create_time),
+            Cell::time(item.update_time),
+            Cell::or_dash(Some(item.sku.as_str())),
+            item.version.into(),
+            Cell::or_dash(Some(item.description.as_str())),
         ]);
         cells
     }
@@ -129,10 +172,12 @@ impl From<&v1::RatingSummary> for RatingView {
 }
 
 impl Shown for RatingView {
-    const HEADINGS: &'static [&'static str] = &["MEAN", "RATINGS"];
+    const LIST: &'static str = "ratings";
+    const COLUMNS: &'static [Column] = &[Column::number("MEAN"), Column::number("RATINGS")];
+    const FIELDS: &'static [DataField] = &[DataField::value("mean"), DataField::value("count")];
 
-    fn cells(&self) -> Vec<String> {
-        vec![format!("{:.1}", self.mean), self.count.to_string()]
+    fn cells(&self) -> Vec<Cell> {
+        vec![format!("{:.1}", self.mean).into(), self.count.into()]
     }
 }
 
@@ -140,24 +185,45 @@ impl Shown for RatingView {
 #[derive(Clone, Debug, Serialize)]
 pub struct WishView {
     item: Option<ItemView>,
-    add_time: Option<String>,
+    add_time: Option<When>,
 }
 
 impl From<&v1::Wish> for WishView {
     fn from(wish: &v1::Wish) -> Self {
-        Self { item: wish.item.as_ref().map(ItemView::from), add_time: time(wish.add_time.as_ref()) }
+        Self { item: wish.item.as_ref().map(ItemView::from), add_time: When::of(wish.add_time.as_ref()) }
     }
 }
 
 impl Shown for WishView {
-    const HEADINGS: &'static [&'static str] =
-        &["ID", "NAME", "CATEGORY", "PRICE", "STOCK", "RATING", "SELLER", "SINCE"];
+    const LIST: &'static str = "wishes";
+    const COLUMNS: &'static [Column] = &[
+        Column::number("ID"),
+        Column::text("NAME"),
+        Column::text("CATEGORY").rank(4),
+        Column::number("PRICE"),
+        Column::number("STOCK"),
+        Column::word("RATING").rank(3),
+        Column::text("SELLER").rank(2),
+        Column::word("SINCE").rank(1),
+    ];
+    const FIELDS: &'static [DataField] = &[
+        DataField::value("item_id").at("item.item_id"),
+        DataField::value("name").at("item.name"),
+        DataField::value("category").at("item.category"),
+        DataField::money("unit_price").at("item.unit_price"),
+        DataField::value("quantity").at("item.quantity"),
+        DataField::value("rating_mean").at("item.rating.mean"),
+        DataField::value("rating_count").at("item.rating.count"),
+        DataField::value("seller_name").at("item.seller_name"),
+        DataField::value("seller_id").at("item.seller_id"),
+        DataField::value("add_time"),
+    ];
 
-    fn cells(&self) -> Vec<String> {
-        // As many cells as there are headings, also for a wish whose item is missing.
-        let missing = || vec![or_dash(None); Self::HEADINGS.len() - 1];
+    fn cells(&self) -> Vec<Cell> {
+        // As many cells as there are columns, also for a wish whose item is missing.
+        let missing = || vec![Cell::time(None); Self::COLUMNS.len() - 1];
         let mut cells = self.item.as_ref().map_or_else(missing, Shown::cells);
-        cells.push(or_dash(self.add_time.clone()));
+        cells.push(Cell::time(self.add_time));
         cells
     }
 }
@@ -176,9 +242,11 @@ impl From<&v1::CategoryCount> for CategoryView {
 }
 
 impl Shown for CategoryView {
-    const HEADINGS: &'static [&'static str] = &["CATEGORY", "ITEMS"];
+    const LIST: &'static str = "categories";
+    const COLUMNS: &'static [Column] = &[Column::prose("CATEGORY"), Column::number("ITEMS")];
+    const FIELDS: &'static [DataField] = &[DataField::value("category"), DataField::value("item_count")];
 
-    fn cells(&self) -> Vec<String> {
-        vec![self.category.clone(), self.item_count.to_string()]
+    fn cells(&self) -> Vec<Cell> {
+        vec![Cell::from(&self.category), self.item_count.into()]
     }
 }

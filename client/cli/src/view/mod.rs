@@ -13,14 +13,15 @@ mod till;
 
 pub use account::{AccountView, MailboxView, WhoView};
 pub use event::{EventView, sentence};
-pub use item::{CategoryView, ItemView, RatingView, WishView};
-pub use order::{OrderView, status as order_status};
+pub use item::{CategoryView, ItemDetails, ItemView, RatingView, WishView};
+pub use order::{OrderDetails, OrderView, status as order_status};
 pub use ride::{LocationView, RidePositionView, RideRow, RideView, TrackingView, parse_location};
 pub use sales::{DaySalesView, ItemSalesView};
 use serde::Serialize;
 use souk_proto::v1;
 pub use till::{LineView, ResumeView, TillView};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use crate::when::When;
 
 /// An amount in minor units, such as pence, with the three-letter code of its currency.
 #[derive(Clone, Debug, Serialize)]
@@ -41,10 +42,5 @@ impl MoneyView {
 
 /// Formats a time in RFC 3339, to the second.
 pub fn time(time: Option<&souk_proto::Timestamp>) -> Option<String> {
-    let time = OffsetDateTime::from_unix_timestamp(time?.seconds).ok()?;
-    time.format(&Rfc3339).ok()
-}
-
-fn or_dash(text: Option<String>) -> String {
-    text.unwrap_or_else(|| "-".to_owned())
+    When::of(time).map(When::rfc3339)
 }

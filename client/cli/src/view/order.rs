@@ -3,8 +3,15 @@
 use serde::Serialize;
 use souk_proto::v1;
 
-use super::{MoneyView, or_dash, time};
-use crate::{money::format_money, output::Shown, plain};
+use super::MoneyView;
+use crate::{
+    fields::DataField,
+    money::format_money,
+    output::Shown,
+    plain,
+    table::{Cell, Column, Tone},
+    when::When,
+};
 
 /// An order, as its buyer and its seller see it.
 #[derive(Clone, Debug, Serialize)]
@@ -20,12 +27,14 @@ pub struct OrderView {
     buyer_id: String,
     seller_name: String,
     seller_id: String,
-    place_time: Option<String>,
-    ship_time: Option<String>,
-    deliver_time: Option<String>,
-    cancel_time: Option<String>,
+    place_time: Option<When>,
+    ship_time: Option<When>,
+    deliver_time: Option<When>,
+    cancel_time: Option<When>,
     cancelled_by: Option<&'static str>,
     cancel_reason: String,
+    #[serde(skip)]
+    price: String,
     #[serde(skip)]
     total: String,
 }
@@ -44,16 +53,17 @@ impl From<&v1::Order> for OrderView {
             buyer_id: plain(&order.buyer_id),
             seller_name: plain(&order.seller_name),
             seller_id: plain(&order.seller_id),
-            place_time: time(order.place_time.as_ref()),
-            ship_time: time(order.ship_time.as_ref()),
-            deliver_time: time(order.deliver_time.as_ref()),
-            cancel_time: time(order.cancel_time.as_ref()),
+            place_time: When::of(order.place_time.as_ref()),
+            ship_time: When::of(order.ship_time.as_ref()),
+            deliver_time: When::of(order.deliver_time.as_ref()),
+            cancel_time: When::of(order.cancel_time.as_ref()),
             cancelled_by: match order.cancelled_by() {
                 v1::Role::Seller => Some("seller"),
                 v1::Role::Buyer => Some("buyer"),
                 v1::Role::Operator | v1::Role::Unspecified => None,
             },
             cancel_reason: plain(&order.cancel_reason),
+            price: format_money(order.unit_price.as_ref()),
             total: format_money(order.total_price.as_ref()),
         }
     }
@@ -70,21 +80,122 @@ pub fn status(status: v1::OrderStatus) -> &'static str {
     }
 }
 
-impl Shown for OrderView {
-    const HEADINGS: &'static [&'static str] =
-        &["ORDER", "ITEM", "NAME", "UNITS", "TOTAL", "STATUS", "BUYER", "SELLER", "PLACED"];
+/// The fields of an order, also in CSV files.
+const FIELDS: &[DataField] = &[
+    DataField::value("order_id"),
+    DataField::value("item_id"),
+    DataField::value("item_name"),
+    DataField::value("quantity"),
+    DataField::money("unit_price"),
+    DataField::money("total_price"),
+    DataField::value("status"),
+    DataField::value("buyer_name"),
+    DataField::value("buyer_id"),
+    DataField::value("seller_name"),
+    DataField::value("seller_id"),
+    DataField::value("place_time"),
+    DataField::value("ship_time"),
+    DataField::value("deliver_time"),
+    DataField::value("cancel_time"),
+    DataField::value("cancelled_by"),
+    DataField::value("cancel_reason"),
+];
 
-    fn cells(&self) -> Vec<String> {
+impl OrderView {
+    /// Adds all other fields, as `order` prints them.
+    pub fn details(self) -> OrderDetails {
+        OrderDetails(self)
+    }
+
+    fn status_cell(&self) -> Cell {
+        Cell::from(self.status).tone(match self.status {
+            "placed" => Tone::Waiting,
+            "shipped" => Tone::Busy,
+            "delivered" => Tone::Good,
+            "cancelled" => Tone::Bad,
+            _ => Tone::Plain,
+        })
+    }
+}
+
+impl Shown for OrderView {
+    const LIST: &'static str = "orders";
+    const COLUMNS: &'static [Column] = &[
+        Column::number("ORDER"),
+        Column::number("ITEM").rank(5),
+        Column::text("NAME"),
+        Column::number("UNITS").rank(3),
+        Column::number("TOTAL"),
+        Column::word("STATUS"),
+        Column::text("BUYER").rank(4).names_user_of("buyer"),
+        Column::text("SELLER").rank(4).names_user_of("seller"),
+        Column::word("PLACED").rank(2),
+    ];
+    const FIELDS: &'static [DataField] = FIELDS;
+
+    fn cells(&self) -> Vec<Cell> {
         vec![
-            self.order_id.to_string(),
-            self.item_id.to_string(),
-            self.item_name.clone(),
-            self.quantity.to_string(),
-            self.total.clone(),
-            self.status.to_owned(),
-            self.buyer_name.clone(),
-            self.seller_name.clone(),
-            or_dash(self.place_time.clone()),
+            self.order_id.into(),
+            self.item_id.into(),
+            Cell::from(&self.item_name),
+            self.quantity.into(),
+            Cell::from(&self.total),
+            self.status_cell(),
+            Cell::from(&self.buyer_name),
+            Cell::from(&self.seller_name),
+            Cell::time(self.place_time),
+        ]
+    }
+}
+
+/// An order with all of its fields.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub struct OrderDetails(OrderView);
+
+impl Shown for OrderDetails {
+    const LIST: &'static str = OrderView::LIST;
+    const COLUMNS: &'static [Column] = &[
+        Column::number("order"),
+        Column::word("status"),
+        Column::prose("item"),
+        Column::number("item id"),
+        Column::number("units"),
+        Column::number("unit price"),
+        Column::number("total"),
+        Column::prose("buyer").names_user_of("buyer"),
+        Column::word("buyer id").names_user_of("buyer"),
+        Column::prose("seller").names_user_of("seller"),
+        Column::word("seller id").names_user_of("seller"),
+        Column::word("placed"),
+        Column::word("shipped"),
+        Column::word("delivered"),
+        Column::word("cancelled"),
+        Column::word("cancelled by"),
+        Column::prose("reason"),
+    ];
+    const FIELDS: &'static [DataField] = FIELDS;
+
+    fn cells(&self) -> Vec<Cell> {
+        let order = &self.0;
+        vec![
+            order.order_id.into(),
+            order.status_cell(),
+            Cell::from(&order.item_name),
+            order.item_id.into(),
+            order.quantity.into(),
+            Cell::from(&order.price),
+            Cell::from(&order.total),
+            Cell::from(&order.buyer_name),
+            Cell::from(&order.buyer_id),
+            Cell::from(&order.seller_name),
+            Cell::from(&order.seller_id),
+            Cell::time(order.place_time),
+            Cell::time(order.ship_time),
+            Cell::time(order.deliver_time),
+            Cell::time(order.cancel_time),
+            Cell::or_dash(order.cancelled_by),
+            Cell::or_dash(Some(order.cancel_reason.as_str())),
         ]
     }
 }

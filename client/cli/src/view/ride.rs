@@ -3,8 +3,13 @@
 use serde::Serialize;
 use souk_proto::v1;
 
-use super::{or_dash, time};
-use crate::{output::Shown, plain};
+use crate::{
+    fields::DataField,
+    output::Shown,
+    plain,
+    table::{Cell, Column, Tone},
+    when::When,
+};
 
 /// Parses `LATITUDE,LONGITUDE` in degrees.
 ///
@@ -46,8 +51,8 @@ pub struct RideView {
     driver: String,
     order_ids: Vec<i64>,
     start: Option<LocationView>,
-    start_time: Option<String>,
-    end_time: Option<String>,
+    start_time: Option<When>,
+    end_time: Option<When>,
 }
 
 impl From<&v1::Ride> for RideView {
@@ -63,26 +68,46 @@ impl From<&v1::Ride> for RideView {
             driver: plain(&ride.driver),
             order_ids: ride.stops.iter().map(|stop| stop.order_id).collect(),
             start: LocationView::new(ride.start.as_ref()),
-            start_time: time(ride.start_time.as_ref()),
-            end_time: time(ride.end_time.as_ref()),
+            start_time: When::of(ride.start_time.as_ref()),
+            end_time: When::of(ride.end_time.as_ref()),
         }
     }
 }
 
 impl Shown for RideView {
-    const HEADINGS: &'static [&'static str] =
-        &["ride", "kind", "vehicle", "driver", "orders", "from", "started", "ended"];
+    const LIST: &'static str = "rides";
+    const COLUMNS: &'static [Column] = &[
+        Column::word("ride"),
+        Column::word("kind").rank(4),
+        Column::text("vehicle"),
+        Column::text("driver").rank(3),
+        Column::prose("orders"),
+        Column::word("from").rank(5),
+        Column::word("started").rank(2),
+        Column::word("ended").rank(1),
+    ];
+    const FIELDS: &'static [DataField] = &[
+        DataField::value("ride_id"),
+        DataField::value("kind"),
+        DataField::value("vehicle"),
+        DataField::value("driver"),
+        DataField::value("order_ids"),
+        DataField::value("start_latitude").at("start.latitude"),
+        DataField::value("start_longitude").at("start.longitude"),
+        DataField::value("start_time"),
+        DataField::value("end_time"),
+    ];
 
-    fn cells(&self) -> Vec<String> {
+    fn cells(&self) -> Vec<Cell> {
         vec![
-            self.ride_id.clone(),
-            self.kind.to_owned(),
-            self.vehicle.clone(),
-            self.driver.clone(),
-            self.order_ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", "),
-            or_dash(self.start.map(|start| start.words())),
-            or_dash(self.start_time.clone()),
-            or_dash(self.end_time.clone()),
+            Cell::from(&self.ride_id),
+            self.kind.into(),
+            Cell::from(&self.vehicle),
+            Cell::from(&self.driver),
+            self.order_ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", ").into(),
+            Cell::or_dash(self.start.map(|start| start.words())),
+            Cell::time(self.start_time),
+            Cell::time(self.end_time),
         ]
     }
 }
@@ -125,19 +150,31 @@ impl RideRow {
 }
 
 impl Shown for RideRow {
-    const HEADINGS: &'static [&'static str] =
-        &["RIDE", "STATUS", "VEHICLE", "DRIVER", "ORDERS", "STARTED", "ENDED"];
+    const LIST: &'static str = "rides";
+    const COLUMNS: &'static [Column] = &[
+        Column::word("RIDE"),
+        Column::word("STATUS"),
+        Column::text("VEHICLE"),
+        Column::text("DRIVER").rank(2),
+        Column::prose("ORDERS"),
+        Column::word("STARTED").rank(1),
+        Column::word("ENDED").rank(3),
+    ];
 
-    fn cells(&self) -> Vec<String> {
+    fn cells(&self) -> Vec<Cell> {
         let ride = &self.ride;
+        let status = match ride.end_time {
+            Some(_) => Cell::from("ended").tone(Tone::Good),
+            None => Cell::from("under way").tone(Tone::Busy),
+        };
         vec![
-            self.short_id.clone(),
-            if ride.end_time.is_some() { "ended" } else { "under way" }.to_owned(),
-            ride.vehicle.clone(),
-            ride.driver.clone(),
-            ride.order_ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", "),
-            or_dash(ride.start_time.clone()),
-            or_dash(ride.end_time.clone()),
+            Cell::from(&self.short_id),
+            status,
+            Cell::from(&ride.vehicle),
+            Cell::from(&ride.driver),
+            ride.order_ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", ").into(),
+            Cell::time(ride.start_time),
+            Cell::time(ride.end_time),
         ]
     }
 }
@@ -163,11 +200,23 @@ impl From<&v1::TrackRideResponse> for TrackingView {
 }
 
 impl Shown for TrackingView {
-    const HEADINGS: &'static [&'static str] = &["POSITIONS", "KEPT", "FAILED", "DISTANCE"];
+    const LIST: &'static str = "trackings";
+    const COLUMNS: &'static [Column] = &[
+        Column::number("POSITIONS"),
+        Column::number("KEPT"),
+        Column::number("FAILED"),
+        Column::number("DISTANCE"),
+    ];
+    const FIELDS: &'static [DataField] = &[
+        DataField::value("received_count"),
+        DataField::value("kept_count"),
+        DataField::value("failed_count"),
+        DataField::value("distance_meters"),
+    ];
 
-    fn cells(&self) -> Vec<String> {
+    fn cells(&self) -> Vec<Cell> {
         let counts = [self.received_count, self.kept_count, self.failed_count];
-        counts.iter().map(i64::to_string).chain([distance(self.distance_meters)]).collect()
+        counts.into_iter().map(Cell::from).chain([distance(self.distance_meters).into()]).collect()
     }
 }
 
@@ -176,7 +225,7 @@ impl Shown for TrackingView {
 pub struct RidePositionView {
     sequence: i64,
     location: Option<LocationView>,
-    time: Option<String>,
+    time: Option<When>,
     distance_meters: f64,
     eta_seconds: Option<i64>,
 }
@@ -186,7 +235,7 @@ impl From<&v1::RidePosition> for RidePositionView {
         Self {
             sequence: position.sequence,
             location: LocationView::new(position.location.as_ref()),
-            time: time(position.time.as_ref()),
+            time: When::of(position.time.as_ref()),
             distance_meters: position.distance_meters,
             eta_seconds: position.eta.as_ref().map(|eta| eta.seconds),
         }
@@ -196,24 +245,60 @@ impl From<&v1::RidePosition> for RidePositionView {
 impl RidePositionView {
     /// Describes the position in a sentence.
     pub fn sentence(&self) -> String {
-        let eta = match self.eta_seconds {
-            Some(seconds) => format!(", about {} to go", minutes(seconds)),
-            None => String::new(),
-        };
+        let eta = self.eta_seconds.map(|seconds| format!(", about {} to go", minutes(seconds)));
         format!(
-            "{}: at {}, {} on its way{eta}",
-            or_dash(self.time.clone()),
-            or_dash(self.location.map(|place| place.words())),
-            distance(self.distance_meters)
+            "{}: at {}, {} on its way{}",
+            self.time.map_or_else(|| "-".to_owned(), When::rfc3339),
+            self.place().unwrap_or_else(|| "-".to_owned()),
+            distance(self.distance_meters),
+            eta.unwrap_or_default()
         )
+    }
+
+    /// Describes the position on one line of a terminal this wide: what does not fit is left out, the least important
+    /// first. `format` formats the time.
+    pub fn line(&self, width: usize, format: impl Fn(When) -> String) -> String {
+        let eta = self.eta_seconds.map(|seconds| format!("about {} to go", minutes(seconds)));
+        let gone = format!("{} on its way", distance(self.distance_meters));
+        let place = self.place().map(|place| format!("at {place}"));
+        let time = self.time.map(format);
+        let all = [time, place, Some(gone), eta];
+        // From all parts down to the last one: the time to go or, without it, the distance.
+        let lines = (0..all.len()).map(|first| {
+            let parts: Vec<_> = all[first..].iter().flatten().map(String::as_str).collect();
+            parts.join(", ")
+        });
+        // The last column stays free: some terminals move to the next line when it is written.
+        let fitting = lines.filter(|line| !line.is_empty()).find(|line| line.len() < width);
+        fitting
+            .or_else(|| {
+                all.iter()
+                    .flatten()
+                    .next_back()
+                    .map(|part| part.chars().take(width.saturating_sub(1)).collect())
+            })
+            .unwrap_or_default()
+    }
+
+    fn place(&self) -> Option<String> {
+        self.location.map(|place| place.words())
     }
 }
 
 impl Shown for RidePositionView {
-    const HEADINGS: &'static [&'static str] = &["POSITION"];
+    const LIST: &'static str = "positions";
+    const COLUMNS: &'static [Column] = &[Column::prose("POSITION")];
+    const FIELDS: &'static [DataField] = &[
+        DataField::value("sequence"),
+        DataField::value("latitude").at("location.latitude"),
+        DataField::value("longitude").at("location.longitude"),
+        DataField::value("time"),
+        DataField::value("distance_meters"),
+        DataField::value("eta_seconds"),
+    ];
 
-    fn cells(&self) -> Vec<String> {
-        vec![self.sentence()]
+    fn cells(&self) -> Vec<Cell> {
+        vec![self.sentence().into()]
     }
 }
 
@@ -239,6 +324,30 @@ mod tests {
         for wrong in ["", "51.5", "a,b", "51,5;0", "nan,0", "inf,1"] {
             assert!(parse_location(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_position_fits_a_narrow_line() {
+        let view = RidePositionView {
+            sequence: 1,
+            location: Some(LocationView { latitude: 51.5014, longitude: -0.1419 }),
+            time: When::parse("2026-11-18T11:06:40Z"),
+            distance_meters: 3_200.0,
+            eta_seconds: Some(540),
+        };
+        assert_eq!(
+            view.line(100, When::rfc3339),
+            "2026-11-18T11:06:40Z, at 51.50140,-0.14190, 3.2 km on its way, about 9 min to go"
+        );
+        assert_eq!(
+            view.line(60, When::rfc3339),
+            "at 51.50140,-0.14190, 3.2 km on its way, about 9 min to go"
+        );
+        assert_eq!(view.line(58, When::rfc3339), "3.2 km on its way, about 9 min to go");
+        assert_eq!(view.line(30, When::rfc3339), "about 9 min to go");
+        assert_eq!(view.line(10, When::rfc3339), "about 9 m");
+        let unknown = RidePositionView { eta_seconds: None, ..view };
+        assert_eq!(unknown.line(20, When::rfc3339), "3.2 km on its way");
     }
 
     #[test]

@@ -4,10 +4,16 @@ use serde::Serialize;
 use souk_proto::v1;
 
 use super::{MoneyView, time};
-use crate::{money::format_money, output::Shown, plain};
+use crate::{
+    fields::DataField,
+    money::format_money,
+    output::Shown,
+    plain,
+    table::{Cell, Column},
+};
 
 /// The width of the longest bar of a chart, in characters.
-const BAR_WIDTH: i128 = 30;
+const BAR_WIDTH: i128 = 20;
 
 /// The sales of one day, with a bar proportional to the best day's.
 #[derive(Clone, Debug, Serialize)]
@@ -79,24 +85,59 @@ fn bar(of: Option<&v1::Money>, all: &[Option<&v1::Money>]) -> String {
 }
 
 impl Shown for DaySalesView {
-    const HEADINGS: &'static [&'static str] = &["DAY", "ORDERS", "UNITS", "REVENUE", "CHART"];
+    const LIST: &'static str = "days";
+    const COLUMNS: &'static [Column] = &[
+        Column::word("DAY"),
+        Column::number("ORDERS").rank(3),
+        Column::number("UNITS").rank(2),
+        Column::number("REVENUE"),
+        Column::word("CHART").rank(1),
+    ];
+    const FIELDS: &'static [DataField] = &[
+        DataField::value("day"),
+        DataField::value("order_count"),
+        DataField::value("quantity"),
+        DataField::money("revenue"),
+    ];
 
-    fn cells(&self) -> Vec<String> {
-        let counts = [self.order_count.to_string(), self.quantity.to_string()];
-        [self.day.clone()].into_iter().chain(counts).chain([self.amount.clone(), self.bar.clone()]).collect()
+    fn cells(&self) -> Vec<Cell> {
+        vec![
+            Cell::from(&self.day),
+            self.order_count.into(),
+            self.quantity.into(),
+            Cell::from(&self.amount),
+            Cell::from(&self.bar),
+        ]
     }
 }
 
 impl Shown for ItemSalesView {
-    const HEADINGS: &'static [&'static str] = &["ITEM", "NAME", "ORDERS", "UNITS", "REVENUE", "CHART"];
+    const LIST: &'static str = "items";
+    const COLUMNS: &'static [Column] = &[
+        Column::number("ITEM"),
+        Column::text("NAME"),
+        Column::number("ORDERS").rank(3),
+        Column::number("UNITS").rank(2),
+        Column::number("REVENUE"),
+        Column::word("CHART").rank(1),
+    ];
+    const FIELDS: &'static [DataField] = &[
+        DataField::value("item_id"),
+        DataField::value("item_name"),
+        DataField::value("order_count"),
+        DataField::value("quantity"),
+        DataField::money("revenue"),
+    ];
 
-    fn cells(&self) -> Vec<String> {
-        let counts = [self.order_count.to_string(), self.quantity.to_string()];
-        [self.item_id.to_string(), self.item_name.clone()]
-            .into_iter()
-            .chain(counts)
-            .chain([self.amount.clone(), self.bar.clone()])
-            .collect()
+    fn cells(&self) -> Vec<Cell> {
+        vec![
+            self.item_id.into(),
+            Cell::from(&self.item_name),
+            self.order_count.into(),
+            self.quantity.into(),
+            Cell::from(&self.amount),
+            Cell::from(&self.bar),
+        ]
     }
 }
 
@@ -110,9 +151,9 @@ mod tests {
         let (small, large, euros) = (money(50, "GBP"), money(100, "GBP"), money(7, "EUR"));
         let all = [Some(&small), Some(&large), Some(&euros)];
         let widths = all.map(|one| bar(one, &all).chars().count());
-        assert_eq!(widths, [15, 30, 30]);
+        assert_eq!(widths, [10, 20, 20]);
         let largest = money(i64::MAX, "GBP");
-        assert_eq!(bar(Some(&largest), &[Some(&largest)]).chars().count(), 30);
+        assert_eq!(bar(Some(&largest), &[Some(&largest)]).chars().count(), 20);
         assert_eq!(bar(Some(&money(0, "GBP")), &[Some(&money(0, "GBP"))]), "");
     }
 }

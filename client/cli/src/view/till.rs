@@ -3,8 +3,13 @@
 use serde::Serialize;
 use souk_proto::v1::{self, sync_acknowledgement::Result as SyncResult};
 
-use super::{or_dash, time};
-use crate::{output::Shown, plain};
+use crate::{
+    fields::DataField,
+    output::Shown,
+    plain,
+    table::{Cell, Column},
+    when::When,
+};
 
 /// A till, as a row or JSON object.
 #[derive(Clone, Debug, Serialize)]
@@ -12,7 +17,7 @@ pub struct TillView {
     name: String,
     last_line: i64,
     pending_count: i64,
-    open_time: Option<String>,
+    open_time: Option<When>,
 }
 
 impl From<&v1::Till> for TillView {
@@ -21,17 +26,33 @@ impl From<&v1::Till> for TillView {
             name: plain(&till.name),
             last_line: till.last_line,
             pending_count: till.pending_count,
-            open_time: time(till.open_time.as_ref()),
+            open_time: When::of(till.open_time.as_ref()),
         }
     }
 }
 
 impl Shown for TillView {
-    const HEADINGS: &'static [&'static str] = &["TILL", "LAST LINE", "WAITING", "OPENED"];
+    const LIST: &'static str = "tills";
+    const COLUMNS: &'static [Column] = &[
+        Column::word("TILL"),
+        Column::number("LAST LINE"),
+        Column::number("WAITING"),
+        Column::word("OPENED").rank(1),
+    ];
+    const FIELDS: &'static [DataField] = &[
+        DataField::value("name"),
+        DataField::value("last_line"),
+        DataField::value("pending_count"),
+        DataField::value("open_time"),
+    ];
 
-    fn cells(&self) -> Vec<String> {
-        let (last_line, pending) = (self.last_line.to_string(), self.pending_count.to_string());
-        vec![self.name.clone(), last_line, pending, or_dash(self.open_time.clone())]
+    fn cells(&self) -> Vec<Cell> {
+        vec![
+            Cell::from(&self.name),
+            self.last_line.into(),
+            self.pending_count.into(),
+            Cell::time(self.open_time),
+        ]
     }
 }
 
@@ -50,10 +71,11 @@ impl ResumeView {
 }
 
 impl Shown for ResumeView {
-    const HEADINGS: &'static [&'static str] = &["RESUMED AFTER LINE"];
+    const LIST: &'static str = "lines";
+    const COLUMNS: &'static [Column] = &[Column::number("RESUMED AFTER LINE")];
 
-    fn cells(&self) -> Vec<String> {
-        vec![self.last_line.to_string()]
+    fn cells(&self) -> Vec<Cell> {
+        vec![self.last_line.into()]
     }
 }
 
@@ -117,9 +139,10 @@ impl LineView {
 }
 
 impl Shown for LineView {
-    const HEADINGS: &'static [&'static str] = &["LINE"];
+    const LIST: &'static str = "lines";
+    const COLUMNS: &'static [Column] = &[Column::prose("LINE")];
 
-    fn cells(&self) -> Vec<String> {
-        vec![self.sentence()]
+    fn cells(&self) -> Vec<Cell> {
+        vec![self.sentence().into()]
     }
 }

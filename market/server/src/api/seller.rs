@@ -3,7 +3,7 @@
 use std::pin::Pin;
 
 use futures::Stream;
-use souk_domain::TillRemoved;
+use souk_domain::{Refusal, TillRemoved};
 use souk_proto::v1::{self, seller_service_server::SellerService};
 use souk_store::ItemQuery;
 use tonic::{Request, Response, Status, Streaming, async_trait};
@@ -138,6 +138,18 @@ impl SellerService for SellerApi {
         let orders = read(self.0.reads().orders(&query).await)?;
         let (orders, next_page_token) = page.fill(&orders, |order| order.id, wire::order);
         Ok(Response::new(v1::ListSalesResponse { orders, next_page_token }))
+    }
+
+    async fn get_sale(
+        &self,
+        request: Request<v1::GetSaleRequest>,
+    ) -> Result<Response<v1::GetSaleResponse>, Status> {
+        let caller = Caller::of(&request)?.party;
+        let id = query::order_id(request.into_inner().order_id)?;
+        let order = read(self.0.reads().order(id).await)?
+            .filter(|order| order.seller == caller)
+            .ok_or_else(|| wire::refusal(&Refusal::OrderNotFound(id)))?;
+        Ok(Response::new(v1::GetSaleResponse { order: Some(wire::order(&order)) }))
     }
 
     async fn summarize_sales(

@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 use souk_certs::identity::Role;
+use souk_stdio::errln;
 use souk_testkit::local::LocalMarket;
 
 use super::notes::Notes;
@@ -108,11 +109,11 @@ pub fn print_env(role: Role) -> anyhow::Result<()> {
         bail!("no demo is running; start one with `market demo` in another terminal")
     };
     if running.len() > 1 {
-        eprintln!("{} demos are running; this joins the last one, of process {process}", running.len());
+        errln!("{} demos are running; this joins the last one, of process {process}", running.len());
     }
     let note: Note = serde_json::from_slice(note)
         .with_context(|| format!("the note of process {process} in {} is not a demo's", notes.place()))?;
-    print!("{}", exports(&note, role));
+    souk_stdio::print(format_args!("{}", exports(&note, role)));
     Ok(())
 }
 

@@ -22,7 +22,12 @@ pub(super) async fn tour(log: &mut Log, cast: &mut Cast) {
         orders(cast),
     )
     .await;
-    log.step("sales are listed", &["SellerService/ListSales"], sales(cast)).await;
+    log.step(
+        "sales are listed and shown",
+        &["SellerService/ListSales", "SellerService/GetSale"],
+        sales(cast),
+    )
+    .await;
     log.step("an order is cancelled, and its units are back", &["BuyerService/CancelOrder"], cancel(cast))
         .await;
     log.step("an item is rated, once", &["BuyerService/RateItem"], rate(cast)).await;
@@ -101,6 +106,9 @@ async fn sales(cast: &Cast) -> anyhow::Result<()> {
     let request = v1::ListSalesRequest { item_id: cast.lamp, ..Default::default() };
     let sales = cast.alice.connection.call(request).await?.orders;
     ensure!(sales.len() == 1 && sales[0].buyer_name == "Bob", "{sales:?}");
+    let request = v1::GetSaleRequest { order_id: sales[0].order_id };
+    let shown = cast.alice.connection.call(request).await?.order;
+    ensure!(shown.as_ref() == sales.first(), "{shown:?}");
     Ok(())
 }
 

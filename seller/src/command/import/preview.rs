@@ -1,7 +1,7 @@
 //! `seller import --preview`: shows the first rows of a file as they will be listed, without a market.
 
 use serde::Serialize;
-use souk_cli::{CliSession, Failure, Shown, format_money, plain, prose};
+use souk_cli::{Cell, CliSession, Column, Failure, Shown, format_money, plain, prose};
 use souk_proto::v1::{ImportRow, RowError};
 
 use super::{source::Source, tally::print_error};
@@ -43,22 +43,30 @@ impl From<ImportRow> for PreviewRow {
 }
 
 impl Shown for PreviewRow {
-    const HEADINGS: &'static [&'static str] =
-        &["LINE", "SKU", "NAME", "CATEGORY", "PRICE", "UNITS", "DESCRIPTION"];
+    const LIST: &'static str = "rows";
+    const COLUMNS: &'static [Column] = &[
+        Column::number("LINE"),
+        Column::word("SKU").rank(3),
+        Column::text("NAME"),
+        Column::text("CATEGORY").rank(2),
+        Column::number("PRICE"),
+        Column::number("UNITS"),
+        Column::text("DESCRIPTION").rank(1),
+    ];
 
-    fn cells(&self) -> Vec<String> {
+    fn cells(&self) -> Vec<Cell> {
         let which = match self.item_id {
             Some(id) if self.sku.is_empty() => format!("item {id}"),
             _ => self.sku.clone(),
         };
         vec![
-            self.line.to_string(),
-            which,
-            self.name.clone(),
-            self.category.clone(),
-            self.price.clone(),
-            self.quantity.to_string(),
-            self.description.as_deref().map_or_else(|| "(stays)".to_owned(), in_one_line),
+            self.line.to_string().into(),
+            which.into(),
+            Cell::from(&self.name),
+            Cell::from(&self.category),
+            Cell::from(&self.price),
+            self.quantity.to_string().into(),
+            self.description.as_deref().map_or_else(|| "(stays)".to_owned(), in_one_line).into(),
         ]
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use souk_cli::{CliSession, Shown, plain};
+use souk_cli::{Cell, CliSession, Column, Shown, plain};
 use souk_client::Error;
 use souk_proto::v1::{ImportItemsResponse, RowError};
 
@@ -48,10 +48,20 @@ pub(super) struct Reported {
 }
 
 impl Shown for Tally {
-    const HEADINGS: &'static [&'static str] =
-        &["ROWS", "LISTED", "CHANGED", "UNCHANGED", "SKIPPED", "FAILED", "DELETED", "SECONDS", "ROWS/S"];
+    const LIST: &'static str = "imports";
+    const COLUMNS: &'static [Column] = &[
+        Column::number("ROWS"),
+        Column::number("LISTED"),
+        Column::number("CHANGED"),
+        Column::number("UNCHANGED"),
+        Column::number("SKIPPED"),
+        Column::number("FAILED"),
+        Column::number("DELETED"),
+        Column::number("SECONDS").rank(1),
+        Column::number("ROWS/S").rank(2),
+    ];
 
-    fn cells(&self) -> Vec<String> {
+    fn cells(&self) -> Vec<Cell> {
         let counts = [
             self.rows,
             self.created_count,
@@ -62,7 +72,7 @@ impl Shown for Tally {
             self.deleted_count,
         ];
         let times = [format!("{:.1}", self.seconds), format!("{:.0}", self.rows_per_second)];
-        counts.iter().map(i64::to_string).chain(times).collect()
+        counts.into_iter().map(Cell::from).chain(times.map(Cell::from)).collect()
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) async fn confirmed(question: &str, yes: bool) -> Result<bool, Failure
     can_confirm(question, yes)?;
     let is_confirmed = yes || ask_yes_no(question).await?;
     if !is_confirmed {
-        eprintln!("nothing was changed");
+        souk_stdio::errln!("nothing was changed");
     }
     Ok(is_confirmed)
 }

@@ -1,0 +1,12 @@
+//! Results on standard output, everything else on standard error.
+
+mod ending;
+mod listing;
+mod look;
+mod pen;
+mod printer;
+
+pub use ending::ended;
+pub(super) use ending::report;
+pub use look::{Look, Output, Shown};
+pub use printer::Printer;

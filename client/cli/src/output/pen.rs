@@ -1,0 +1,113 @@
+//! The lower half of the printer: what it knows of its surroundings, and how it writes.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use anstream::{AutoStream, ColorChoice, stream::RawStream};
+use anstyle::Style;
+use serde::Serialize;
+use serde_json::Value;
+use souk_stdio::Stdout;
+
+use super::look::{Look, Shown};
+use crate::{
+    Failure,
+    fields::{self, Selection},
+    query::Prepared,
+    table::paint,
+    when::Times,
+};
+
+/// A terminal narrower than this is treated as this wide, because less can't be read in any case.
+pub(super) const LEAST_WIDTH: usize = 20;
+
+/// Writes to standard output.
+#[derive(Debug)]
+pub(super) struct Pen {
+    pub(super) look: Look,
+    /// Whether standard output is a terminal.
+    pub(super) is_terminal: bool,
+    /// Whether colours are wanted and can be seen.
+    pub(super) has_color: bool,
+    /// The width to fit results to; `None` without a terminal.
+    pub(super) width: Option<usize>,
+}
+
+impl Pen {
+    pub(super) fn new(look: Look) -> Self {
+        let has_color = look.color && is_colored(&io::stdout());
+        Self { look, is_terminal: io::stdout().is_terminal(), has_color, width: terminal_width() }
+    }
+
+    /// Writes lines.
+    pub(super) fn write(&self, lines: &str) -> Result<(), Failure> {
+        self.write_raw(&format!("{lines}\n"))
+    }
+
+    /// Writes what ends its lines itself, or none.
+    pub(super) fn write_raw(&self, text: &str) -> Result<(), Failure> {
+        let written = Stdout.write_all(text.as_bytes()).and_then(|()| Stdout.flush());
+        written.map_err(|error| Failure::io("write the result", error))
+    }
+
+    /// Writes what a query makes of a document.
+    pub(super) fn answer(&self, query: &Prepared, document: &str) -> Result<(), Failure> {
+        query.run(document)?.iter().try_for_each(|line| self.write(line))
+    }
+
+    /// Returns how times are formatted now.
+    pub(super) fn times(&self) -> Times {
+        Times::new(self.look.time, self.look.clock.now())
+    }
+
+    /// Returns a row as JSON with the selected fields, over several lines.
+    pub(super) fn json<T: Shown>(&self, row: &T) -> Result<String, Failure> {
+        if self.look.fields.is_empty() {
+            return serde_json::to_string_pretty(row).map_err(not_written);
+        }
+        let fields = fields::select(&self.look.fields, T::FIELDS)?;
+        serde_json::to_string_pretty(&Selection { row: &value(row)?, fields: &fields }).map_err(not_written)
+    }
+
+    /// Returns a row as JSON with the selected fields, on one line.
+    pub(super) fn json_line<T: Shown>(&self, row: &T) -> Result<String, Failure> {
+        if self.look.fields.is_empty() {
+            return serde_json::to_string(row).map_err(not_written);
+        }
+        let fields = fields::select(&self.look.fields, T::FIELDS)?;
+        serde_json::to_string(&Selection { row: &value(row)?, fields: &fields }).map_err(not_written)
+    }
+
+    /// Returns the style of headings.
+    pub(super) fn heading_style(&self) -> Style {
+        if self.has_color { Style::new().bold() } else { Style::new() }
+    }
+
+    /// Returns a heading as it is to look.
+    pub(super) fn heading(&self, text: &str) -> String {
+        paint(self.heading_style(), text)
+    }
+}
+
+/// Returns a row as a value, to look its fields up.
+pub(super) fn value(row: &impl Serialize) -> Result<Value, Failure> {
+    serde_json::to_value(row).map_err(not_written)
+}
+
+pub(super) fn not_written(error: serde_json::Error) -> Failure {
+    Failure::io("write JSON", error.into())
+}
+
+/// Returns whether colours can be seen on a stream: it is a terminal, and no variable says otherwise.
+pub(super) fn is_colored(stream: &impl RawStream) -> bool {
+    AutoStream::choice(stream) != ColorChoice::Never
+}
+
+/// Returns the width of the terminal, or the variable COLUMNS where there is none.
+fn terminal_width() -> Option<usize> {
+    let of_terminal = || {
+        let (terminal_size::Width(columns), _) = terminal_size::terminal_size_of(io::stdout())?;
+        Some(usize::from(columns)).filter(|columns| *columns > 0)
+    };
+    let set = || std::env::var("COLUMNS").ok()?.parse::<usize>().ok().filter(|columns| *columns > 0);
+    of_terminal().or_else(set).map(|columns| columns.max(LEAST_WIDTH))
+}
