@@ -94,6 +94,12 @@ fi
 step "documentation: every command of README and tutorial"
 docs/test.sh "$bin"
 
+step "completions in bash, zsh and fish, and manual pages"
+install zsh zsh --version || true
+install fish fish --version || true
+install man-db man --version || true
+client/help/test.sh "$bin"
+
 step "SDK: the examples against a market"
 client/examples/test.sh "$bin"
 

@@ -8,9 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=$(cd "${1:-target/debug}" && pwd)
 
-# The programs, and the headings of option groups that many commands of a program share.
 readonly PROGRAMS=(market seller buyer gen-certs bench)
-readonly SHARED='^(Connection|Output):$'
 
 # help PROGRAM [SUBCOMMAND]...: prints the help text, 100 columns wide, without colours and with an empty environment.
 help() {
@@ -24,34 +22,14 @@ subcommands() {
          listed && /^  [a-z]/ && $1 != "help" { print $1 }'
 }
 
-# groups: prints the option groups in a help text that many commands of a program share.
-groups() {
-    awk -v shared="$SHARED" '/^[^ ]/ { keep = $0 ~ shared } keep'
-}
-
-# without_groups: prints a help text without these groups.
-without_groups() {
-    awk -v shared="$SHARED" '/^[^ ]/ { skip = $0 ~ shared } !skip'
-}
-
-# page DEPTH OWNER GROUPS COMMAND…: prints a section for a command, and for each of its subcommands. The option groups
-# GROUPS are shown only for the command OWNER.
+# page DEPTH COMMAND…: prints a section for a command, and for each of its subcommands.
 page() {
-    local depth=$1 owner=$2 groups=$3 text own note='' name
-    shift 3
-    text=$(help "$@")
-    own=$(groups <<<"$text")
-    if [ -z "$own" ] || [ "$own" != "$groups" ]; then
-        owner=$* groups=$own
-    else
-        text=$(without_groups <<<"$text")
-        note="The Connection and Output options are those of [\`$owner\`](#${owner// /-})."
-    fi
+    local depth=$1 name
+    shift
     # shellcheck disable=SC2016 # a fence of Markdown
-    printf '\n%s %s\n\n```text\n%s\n```\n' "$(printf '#%.0s' $(seq "$depth"))" "$*" "$text"
-    [ -z "$note" ] || printf '\n%s\n' "$note"
+    printf '\n%s %s\n\n```text\n%s\n```\n' "$(printf '#%.0s' $(seq "$depth"))" "$*" "$(help "$@")"
     for name in $(help "$@" | subcommands); do
-        page $((depth < 4 ? depth + 1 : depth)) "$owner" "$groups" "$@" "$name"
+        page $((depth < 4 ? depth + 1 : depth)) "$@" "$name"
     done
 }
 
@@ -65,11 +43,12 @@ This page shows the `--help` text of every command.
 
 **Where values come from.** A flag wins over its `SOUK_*` variable, which wins over the settings file, which wins over the default.
 `seller`, `buyer` and `market admin` read `~/.config/souk/seller.toml`, `buyer.toml` and `admin.toml` (or `$XDG_CONFIG_HOME/souk/…`, or
-`--config FILE`). The keys are the flags' names:
+`--config FILE`). The keys are the names of the options under *Connection* and *Output*, without the dashes. Relative paths are relative to
+the file, and `~` is the home folder. A mistake is reported with its line.
 
 ```toml
 market = ["a.example.org:7443", "b.example.org:7443"]
-cert = "/home/alice/souk/alice.pem"
+cert = "~/souk/alice.pem"
 output = "table"
 timeout = "10s"
 ```
@@ -142,9 +121,14 @@ time, completion of flags, ids, categories and statuses, a history, and notifica
 running command, not the shell. An open quotation mark continues on the next line. Pipes, redirections and `!` are left to your system's
 shell. `help COMMAND` explains a command on less than a screen. If standard input is not a terminal, `shell` reads commands from it, one
 per line.
-`completions SHELL` prints a completion script, `man` a manual page.
+
+**Help.** `--help` of a command fits a screen, and has an example. The options of the connection and the output are the same for all commands
+of a program; `seller --help`, `buyer --help` and `market admin --help` list them. `man COMMAND` prints a manual page with all details, and
+`man --dir ~/.local/share/man/man1` writes those of all commands. `completions bash|zsh|fish` prints a completion script. `explain` tells
+what a reason of an error means and what to do (`explain OUT_OF_STOCK`), and what the contract says about a call, message or field (`explain
+BuyItem`, `explain item.price`).
 INTRODUCTION
 
 for program in "${PROGRAMS[@]}"; do
-    page 2 "" "" "$program"
+    page 2 "$program"
 done

@@ -45,7 +45,7 @@ enum Suite {
     Trade,
     /// Tests of files of items.
     Imports,
-    /// Tests of the shell, its menu and the demo's screen, and of help texts and error messages.
+    /// Tests of the shell, its menu and the demo's screen, and of settings files, help texts and error messages.
     Terminal,
 }
 

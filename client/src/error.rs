@@ -20,10 +20,10 @@ use souk_certs::{
 use souk_proto::Reason;
 use tonic::{Code, Status, TimeoutExpired};
 
-pub use causes::BoxError;
 pub(crate) use causes::causes;
 use causes::innermost;
 pub(crate) use causes::is_timeout;
+pub use causes::{BoxError, without_links};
 pub use distrust::{Distrust, Objection};
 pub(crate) use reach::{AtAddress, NoneReached};
 pub use refusal::{Refusal, Violation};

@@ -2,9 +2,9 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use clap::Parser as _;
 use market::command::Cli;
 use souk_cli::exit;
+use souk_client::error::without_links;
 use souk_server::{app::OpenError, config::ConfigError};
 use souk_stdio::errln;
 use tokio::runtime::Builder;
@@ -16,7 +16,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const END_PATIENCE: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::read();
     let runtime = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error.into()),
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {
-    errln!("error: {}", in_words(error));
+    errln!("error: {}", without_links(&in_words(error)));
     ExitCode::from(exit_code(error))
 }
 

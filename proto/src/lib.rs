@@ -4,6 +4,7 @@
 //! The `.proto` files are the authoritative documentation. Clients in other languages generate their own
 //! code from them.
 
+pub mod contract;
 pub mod explain;
 pub mod metadata;
 mod methods;

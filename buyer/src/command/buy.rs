@@ -7,6 +7,9 @@ use souk_proto::v1::BuyItemRequest;
 
 /// Buy units of an item
 #[derive(Args)]
+#[command(after_help = "Examples:
+  buyer buy 7 --quantity 2 --expect-price \"12.50 GBP\"
+  buyer buy 7 --dry-run")]
 pub(crate) struct Buy {
     /// The item's id, as `search` shows it.
     item: i64,

@@ -9,6 +9,7 @@ use souk_proto::v1::CancelOrderRequest;
 ///
 /// If you have no other order of the item, your rating of it is withdrawn.
 #[derive(Args)]
+#[command(after_help = "Example:\n  buyer cancel 12")]
 pub(crate) struct Cancel {
     /// The order's id, as `orders` shows it.
     order: i64,

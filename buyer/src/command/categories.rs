@@ -6,6 +6,7 @@ use souk_proto::v1::ListCategoriesRequest;
 
 /// List the categories in use
 #[derive(Args)]
+#[command(after_help = "Examples:\n  buyer categories\n  buyer categories home")]
 pub(crate) struct Categories {
     /// Only this one and those below it.
     #[arg(default_value = "", hide_default_value = true)]

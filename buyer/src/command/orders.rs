@@ -7,6 +7,7 @@ use souk_proto::v1::{GetOrderRequest, ListOrdersRequest};
 
 /// List your orders, latest first
 #[derive(Args)]
+#[command(after_help = "Examples:\n  buyer orders\n  buyer orders --status shipped --from 2026-11-01")]
 pub(crate) struct Orders {
     #[command(flatten)]
     filter: OrderFilter,
@@ -16,6 +17,7 @@ pub(crate) struct Orders {
 
 /// Show everything about one of your orders
 #[derive(Args)]
+#[command(after_help = "Example:\n  buyer order 12")]
 pub(crate) struct Order {
     /// The order's id, as `orders` shows it.
     order: i64,

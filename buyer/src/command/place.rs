@@ -8,6 +8,7 @@ use souk_proto::v1::{OrderLine, PlaceOrderRequest};
 
 /// Buy several items, all of them or none; each becomes an order of its own
 #[derive(Args)]
+#[command(after_help = "Example:\n  buyer place 7x2 3 12x5")]
 pub(crate) struct Place {
     /// Items and their units: `7` is one unit of item 7, `3x2` two units of item 3.
     #[arg(required = true, value_name = "ITEM[xUNITS]")]

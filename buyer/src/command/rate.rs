@@ -7,6 +7,7 @@ use souk_proto::v1::RateItemRequest;
 
 /// Rate an item that you have bought
 #[derive(Args)]
+#[command(after_help = "Examples:\n  buyer rate 7 5\n  buyer rate 7 4 --update")]
 pub(crate) struct Rate {
     /// The item's id, as `search` shows it.
     item: i64,

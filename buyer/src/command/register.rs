@@ -10,6 +10,7 @@ use souk_proto::v1::RegisterBuyerRequest;
 /// With --listen, the market calls you there from now on; it tries once at registration, for which this
 /// command listens itself. Without, events come by a stream (`listen`, `shell`).
 #[derive(Args)]
+#[command(after_help = "Examples:\n  buyer register Bob\n  buyer register Bob --listen 0.0.0.0:7444")]
 pub(crate) struct Register {
     /// The name that sellers see.
     name: String,

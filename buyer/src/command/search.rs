@@ -13,6 +13,9 @@ use souk_proto::v1::{self, SearchItemRequest};
 ///
 /// The last word may be a beginning; case, accents and small typos are forgiven.
 #[derive(Args)]
+#[command(after_help = "Examples:
+  buyer search lantern --category home --max-price \"20 GBP\" --in-stock
+  buyer search --order newest --all")]
 pub(crate) struct Search {
     #[command(flatten)]
     filters: Filters,

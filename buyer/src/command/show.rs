@@ -7,6 +7,7 @@ use souk_proto::v1::GetItemRequest;
 
 /// Show everything about an item
 #[derive(Args)]
+#[command(after_help = "Example:\n  buyer show 7")]
 pub(crate) struct Show {
     /// The item's id, as `search` shows it.
     item: i64,

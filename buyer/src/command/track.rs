@@ -9,6 +9,7 @@ use souk_proto::v1::{WatchRideRequest, watch_ride_response::Message};
 ///
 /// On a terminal the position is one line that changes; otherwise, and in JSON, each is a line of its own.
 #[derive(Args)]
+#[command(after_help = "Example:\n  buyer track 12")]
 pub(crate) struct Track {
     /// The order's id, as `orders` shows it.
     order: i64,

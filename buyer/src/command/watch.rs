@@ -13,6 +13,7 @@ use super::search::Filters;
 
 /// Watch a search: show what is new, cheaper, back in stock or gone, until Ctrl-C
 #[derive(Args)]
+#[command(after_help = "Example:\n  buyer watch lantern --max-price \"20 GBP\"")]
 pub(crate) struct Watch {
     #[command(flatten)]
     filters: Filters,

@@ -9,16 +9,19 @@ use souk_proto::v1::{AddToWishlistRequest, ListWishlistRequest, RemoveFromWishli
 #[derive(Subcommand)]
 pub(crate) enum Wish {
     /// Put an item on your wishlist
+    #[command(after_help = "Example:\n  buyer wish add 7")]
     Add {
         /// The item's id, as `search` shows it.
         item: i64,
     },
     /// Take an item off your wishlist
+    #[command(after_help = "Example:\n  buyer wish rm 7")]
     Rm {
         /// The item's id, as `wish list` shows it.
         item: i64,
     },
     /// List the items on your wishlist
+    #[command(after_help = "Example:\n  buyer wish list")]
     List {
         #[command(flatten)]
         paging: Paging,

@@ -1,12 +1,10 @@
 //! The commands that all programs share, except the shell.
 
-use std::io::{self, Write as _};
-
 use souk_proto::v1::RemoveConsumerRequest;
 use souk_stdio::Stdout;
 
 use super::{
-    CliSession, Failure, examine, exit,
+    CliSession, Failure, examine, exit, explain,
     grammar::{MailboxChange, Program, Shared, grammar},
     listen,
     view::{MailboxView, WhoView},
@@ -26,21 +24,12 @@ pub(super) async fn run<P: Program>(command: Shared, session: &CliSession) -> Re
         }
         Shared::Doctor => examine(session).await,
         Shared::Shell => Err(in_shell()),
-        Shared::Completions { shell } => {
-            // Into memory first: `generate` panics if it can't write.
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut grammar::<P>(), P::NAME, &mut script);
-            written("the completion script", Stdout.write_all(&script))
-        }
-        Shared::Man => {
-            let page = clap_mangen::Man::new(grammar::<P>());
-            written("the manual page", page.render(&mut Stdout))
+        Shared::Explain(topic) => explain(&topic, session.audience(), session.output()).map(|()| exit::OK),
+        Shared::Guide(guide) => {
+            guide.run(grammar::<P>(), &mut Stdout)?;
+            Ok(exit::OK)
         }
     }
-}
-
-fn written(what: &str, outcome: io::Result<()>) -> Result<u8, Failure> {
-    outcome.map(|()| exit::OK).map_err(|error| Failure::io(format!("write {what}"), error))
 }
 
 /// Returns the error for a command that makes no sense within the shell.

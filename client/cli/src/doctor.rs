@@ -15,7 +15,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{exit, hint};
+use crate::{
+    Audience, exit,
+    hints::{of_reason, remedy},
+};
 
 /// The remaining validity of a certificate below which a warning is issued.
 pub const EXPIRY_WARNING: time::Duration = time::Duration::days(14);
@@ -50,9 +53,9 @@ pub enum Outcome {
     Skip,
 }
 
-/// Checks a client's settings, including each address of the market.
-pub async fn examine(config: &ClientConfig) -> Vec<Finding> {
-    let mut findings = Findings::new(config);
+/// Checks a client's settings, including each address of the market. Remedies name the commands of the audience.
+pub async fn examine(config: &ClientConfig, audience: Audience) -> Vec<Finding> {
+    let mut findings = Findings::new(config, audience);
     findings.run(config).await;
     findings.found
 }
@@ -66,10 +69,11 @@ struct Findings {
     left: VecDeque<(&'static str, Option<Dial>)>,
     are_several: bool,
     clock: Clock,
+    audience: Audience,
 }
 
 impl Findings {
-    fn new(config: &ClientConfig) -> Self {
+    fn new(config: &ClientConfig, audience: Audience) -> Self {
         let (market, clock) = (&config.market, config.clock);
         let general = |check| (check, None);
         let of_addresses = market.iter().flat_map(|address| {
@@ -77,7 +81,13 @@ impl Findings {
         });
         let left =
             ["files", "expiry"].map(general).into_iter().chain(of_addresses).chain([general("events")]);
-        Self { found: Vec::new(), left: left.collect(), are_several: market.only().is_none(), clock }
+        Self {
+            found: Vec::new(),
+            left: left.collect(),
+            are_several: market.only().is_none(),
+            clock,
+            audience,
+        }
     }
 
     /// Adds the result of the next check. It names the address if there are several.
@@ -100,9 +110,14 @@ impl Findings {
     /// Adds a failure, and skips the checks that depend on it: all remaining ones, or those of the same
     /// address.
     fn fail(&mut self, failure: &Error) {
-        let remedy = hint(failure).map(str::to_owned);
+        let remedy = remedy(failure, self.audience);
+        self.stop(Outcome::Fail(exit::of_error(failure)), failure.to_string(), remedy);
+    }
+
+    /// Adds a result after which the checks that depend on it make no sense.
+    fn stop(&mut self, outcome: Outcome, detail: impl Into<String>, remedy: Option<String>) {
         let at = self.left.front().and_then(|(_, address)| address.clone());
-        self.add(Outcome::Fail(exit::of_error(failure)), failure.to_string(), remedy);
+        self.add(outcome, detail, remedy);
         while self.left.front().is_some_and(|(_, address)| at.is_none() || *address == at) {
             self.add(Outcome::Skip, "not checked: the step before failed", None);
         }
@@ -114,23 +129,36 @@ impl Findings {
             Ok(credentials) => credentials,
             Err(error) => return self.fail(&error.into()),
         };
-        let fits =
-            format!("{} fits its key and was signed by the authority", config.credentials.cert.display());
+        let cert = config.credentials.cert.display();
+        let role = credentials.identity().identity().role();
+        if let Some(expected) = self.audience.role().filter(|expected| *expected != role) {
+            let remedy = of_reason(Reason::RoleDenied, self.audience);
+            let detail = format!("the role in {cert} is {role}, not {expected}");
+            return self.stop(Outcome::Fail(exit::IDENTITY), detail, Some(remedy));
+        }
+        let fits = format!("{cert} fits its key and was signed by the authority");
         match credentials.warnings() {
             [] => self.pass(fits),
             warnings => self.add(Outcome::Warn, format!("{fits}; but {}", warnings.join("; ")), None),
         }
         self.expiry(credentials.identity().not_after());
-        let mut good = Vec::new();
+        let (mut good, mut is_new) = (Vec::new(), false);
         for address in config.market.iter() {
             let config = ClientConfig { market: address.clone().into(), ..config.clone() };
             match self.address(&config, &credentials).await {
                 Ok(()) => good.push(address.to_string()),
+                // Nothing is broken: it is the next step.
+                Err(failure) if failure.reason() == Some(Reason::NotRegistered) => {
+                    is_new = true;
+                    let remedy = remedy(&failure, self.audience);
+                    self.stop(Outcome::Warn, "your certificate is good, but it has no account yet", remedy);
+                }
                 Err(failure) => self.fail(&failure),
             }
         }
         let Ok(market) = MarketAddresses::parse(good) else {
-            return self.add(Outcome::Skip, "not checked: the step before failed", None);
+            let why = if is_new { "events need an account" } else { "not checked: the step before failed" };
+            return self.add(Outcome::Skip, why, None);
         };
         let config = ClientConfig { market, ..config.clone() };
         if let Err(failure) = self.events(&config, &credentials).await {
@@ -187,7 +215,7 @@ impl Findings {
             Err(failure) if failure.refusal().is_some() => {
                 // An answer from the market means that the connection works.
                 self.pass("the market and you accept each other's certificates");
-                self.add(Outcome::Skip, "only a registered party can ask the market for its time", None);
+                self.add(Outcome::Skip, "the market tells its time to those that have an account", None);
                 Err(failure)
             }
             Err(failure) => Err(failure),
@@ -311,7 +339,7 @@ mod tests {
     async fn missing_files_fail_the_first_check_and_skip_the_rest() {
         let market: MarketAddresses = "localhost:1".parse().unwrap();
         let config = ClientConfig::new(market, CredentialFiles::beside("/nowhere/alice.pem"));
-        let findings = examine(&config).await;
+        let findings = examine(&config, Audience::Seller).await;
         let checks: Vec<_> = findings.iter().map(|finding| finding.check).collect();
         assert_eq!(checks, ["files", "expiry", "tcp", "tls", "clock", "identity", "events"]);
         assert_eq!(findings[0].outcome, Outcome::Fail(exit::IDENTITY));

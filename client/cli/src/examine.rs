@@ -65,7 +65,7 @@ impl Shown for FindingView {
 /// # Errors
 /// No certificate was named, or the result can't be written.
 pub async fn examine(session: &CliSession) -> Result<u8, Failure> {
-    let findings = examine_config(session.config()?).await;
+    let findings = examine_config(session.config()?, session.audience()).await;
     let views: Vec<_> = findings.iter().map(FindingView::from).collect();
     session.printer().list(&views)?;
     let failed = findings.iter().find_map(|finding| match finding.outcome {

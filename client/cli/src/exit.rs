@@ -22,6 +22,20 @@ pub const UNAVAILABLE: u8 = 6;
 /// other commands leave it to the shell.
 pub const INTERRUPTED: u8 = 130;
 
+/// Returns what an exit code means, as a clause.
+pub fn meaning(code: u8) -> &'static str {
+    match code {
+        OK => "success",
+        USAGE => "wrong usage: the command or one of its values",
+        NOT_FOUND => "no such item, order or party",
+        IDENTITY => "identity: certificate, token, role or registration",
+        CONFLICT => "out of stock, or in conflict with the current state",
+        UNAVAILABLE => "the market can't be reached or is overloaded; try again",
+        INTERRUPTED => "interrupted by Ctrl-C",
+        _ => "an error that no other code describes",
+    }
+}
+
 /// Returns the exit code of a command that the market refused for this reason.
 ///
 /// A reason from a later version of the contract has the exit code of its gRPC status.

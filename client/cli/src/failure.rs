@@ -6,19 +6,21 @@ use souk_certs::credentials::CredentialError;
 use souk_client::{
     Error, Refusal,
     config::{AddressesError, ConfigError},
-    error::{Distrust, Objection, Step},
 };
-use souk_proto::Reason;
-use tonic::Code;
+use souk_help::GuideError;
+use souk_settings::SettingsError;
 
-use crate::exit;
+use crate::{Audience, exit, hints::remedy, wording};
 
 /// Why a command failed: an error of the client library, or something about the command itself.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The client library returned an error.
-    #[error(transparent)]
+    #[error("{}", wording::plainly(.0))]
     Client(#[from] Error),
+    /// The settings file is wrong.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     /// The command or a setting is wrong.
     #[error("{message}")]
     Usage {
@@ -72,18 +74,23 @@ impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Client(error) => exit::of_error(error),
-            Self::Usage { .. } => exit::USAGE,
+            Self::Usage { .. } | Self::Settings(SettingsError::Wrong(_)) => exit::USAGE,
             Self::Undone { exit_code, .. } => *exit_code,
-            Self::Io { .. } => exit::ERROR,
+            Self::Io { .. } | Self::Settings(SettingsError::Unreadable { .. }) => exit::ERROR,
         }
     }
 
-    /// Returns what to do about it; `None` if the message says so itself.
-    pub fn hint(&self) -> Option<&str> {
+    /// Returns what to do about it, without naming commands; `None` if the message says so itself.
+    pub fn hint(&self) -> Option<String> {
+        self.remedy(Audience::Anyone)
+    }
+
+    /// Returns what to do about it, with the commands that the audience has; `None` if the message says so itself.
+    pub fn remedy(&self, audience: Audience) -> Option<String> {
         match self {
-            Self::Client(error) => hint(error),
-            Self::Usage { hint, .. } | Self::Undone { hint, .. } => hint.as_deref(),
-            Self::Io { .. } => None,
+            Self::Client(error) => remedy(error, audience),
+            Self::Usage { hint, .. } | Self::Undone { hint, .. } => hint.clone(),
+            Self::Io { .. } | Self::Settings(_) => None,
         }
     }
 
@@ -96,67 +103,18 @@ impl Failure {
     }
 }
 
-/// Returns what to do about an error of the client library: [`Error::hint`], with the names of the flags.
-pub fn hint(error: &Error) -> Option<&str> {
-    match error {
-        Error::Unreachable { step: Step::Resolve, .. } => Some("check the host name in --market"),
-        Error::Unreachable { step: Step::Tcp, .. } => Some(
-            "check --market HOST:PORT, that `market serve` runs there, and that no firewall is in between",
-        ),
-        Error::Unreachable { step: Step::Tls, .. } => {
-            Some("check that the port in --market is a Souk market's: it does not speak TLS 1.3 as one does")
-        }
-        Error::NoneReached(_) => error.decisive().and_then(hint),
-        Error::TimedOut { .. } => Some(
-            "try again or raise --timeout; a change may have taken place all the same, so look before repeating it",
-        ),
-        Error::Untrusted { distrust: Distrust::Theirs(objection), .. } => match objection {
-            Objection::UnknownAuthority => Some(
-                "check --market, and that --ca is the ca.pem of that market: connect only if you trust who gave it to you",
-            ),
-            Objection::OutOfDate | Objection::StaleRevocationList | Objection::Revoked => error.hint(),
-            _ => Some("check that --market HOST:PORT is the market and not another server"),
-        },
-        // Another server, or an older market, answers without a reason.
-        Error::Refused(refusal) if refusal.reason().is_none() && refusal.code() == Code::Unimplemented => {
-            command_hint(Reason::MethodUnknown)
-        }
-        Error::Refused(refusal) => refusal.reason().and_then(command_hint).or_else(|| error.hint()),
-        _ => error.hint(),
-    }
+/// Returns what to do about an error of the client library, in terms of flags but not of commands.
+pub fn hint(error: &Error) -> Option<String> {
+    remedy(error, Audience::Anyone)
 }
 
-/// Returns the hints that name a command or flag, in place of the RPC that [`Reason::hint`] names.
-fn command_hint(reason: Reason) -> Option<&'static str> {
-    Some(match reason {
-        Reason::ItemNotFound => "check the item id: `buyer search` and `seller items` list them",
-        Reason::PartyNotFound => "check the UUID: `market admin parties` lists them",
-        Reason::OrderNotFound => "check the order id: `buyer orders` lists yours",
-        Reason::WishNotFound => "check the item id: `buyer wish list` shows your wishlist",
-        Reason::AlreadyRated => "pass --update to replace your earlier rating",
-        Reason::RideNotFound => "check the ride's id: `seller ride list` shows yours",
-        Reason::TillNotFound => "check the name: `seller till list` lists yours",
-        Reason::TooManyTills => "remove one that is no longer used: `seller till rm NAME`",
-        Reason::DeadLetterNotFound => "check the number: `market admin dead-letters` lists them",
-        Reason::TooManyConsumers => {
-            "pass --consumer NAME with one of the names in use, or remove one with `mailbox rm NAME`; `mailbox` lists them"
+impl From<GuideError> for Failure {
+    fn from(error: GuideError) -> Self {
+        match error {
+            GuideError::NoSuchCommand(_) => Self::Usage { message: error.to_string(), hint: None },
+            GuideError::Io { what, source } => Self::io(format!("write {what}"), source),
         }
-        Reason::ConsumerNotFound => {
-            "check the name: `seller mailbox` or `buyer mailbox` lists your consumers"
-        }
-        Reason::ConsumerConnected => {
-            "end the program that follows under the name first; if its machine is lost, try again in a minute"
-        }
-        Reason::NotRegistered => "register first: `seller register NAME` or `buyer register NAME`",
-        Reason::CertificateRequired => {
-            "connect with a certificate that the market's authority signed (gen-certs.sh)"
-        }
-        Reason::MethodUnknown => {
-            "check that --market is a Souk market, and of a version that knows this command"
-        }
-        Reason::CertificateExpired => "renew the certificate: `gen-certs.sh renew`",
-        _ => return None,
-    })
+    }
 }
 
 impl From<CredentialError> for Failure {

@@ -1,24 +1,19 @@
 //! The common flags and the order in which their sources are consulted: flag, environment (`SOUK_*`),
 //! settings file, default.
 
-use std::{
-    fs,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
-use serde::Deserialize;
 use souk_certs::{clock::Clock, credentials::CredentialFiles, identity::TrustDomain, random::Random};
 use souk_client::{
     CallbackAddress, ClientConfig,
-    config::{self, MarketAddresses, parse_timeout},
+    config::{self, AddressesError, MarketAddresses, parse_timeout},
     timing::{CallTiming, Timings},
 };
+use souk_settings::expanded;
 use souk_stdio::errln;
 
-use super::{Format, Output, consumer, files, formatting::FormatFlags, plain, when::TimeStyle};
+use super::{Format, Output, consumer, files, formatting::FormatFlags, plain, settings};
 use crate::Failure;
 
 const DEFAULT_MARKET: &str = "localhost:7443";
@@ -33,6 +28,7 @@ pub struct CommonFlags {
         global = true,
         env = "SOUK_MARKET",
         value_name = "HOST:PORT[,…]",
+        value_parser = addresses,
         help_heading = "Connection"
     )]
     pub market: Vec<String>,
@@ -87,47 +83,13 @@ pub struct CommonFlags {
     pub config: Option<PathBuf>,
 }
 
+/// Checks addresses, so that a wrong one is reported where it stands. They stay text until all of them are known.
+fn addresses(text: &str) -> Result<String, AddressesError> {
+    MarketAddresses::parse([text]).map(|_| text.to_owned())
+}
+
 fn timeout(text: &str) -> Result<Duration, config::ConfigError> {
     parse_timeout(text)
-}
-
-/// The settings file. Its keys are the flags' names.
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Settings {
-    #[serde(default)]
-    market: Addresses,
-    cert: Option<PathBuf>,
-    key: Option<PathBuf>,
-    ca: Option<PathBuf>,
-    crl: Option<PathBuf>,
-    listen: Option<SocketAddr>,
-    advertise: Option<String>,
-    consumer: Option<String>,
-    timeout: Option<String>,
-    output: Option<Output>,
-    currency: Option<String>,
-    #[serde(default)]
-    timings: bool,
-    time: Option<TimeStyle>,
-    #[serde(default)]
-    fields: Vec<String>,
-    jq: Option<String>,
-    template: Option<String>,
-}
-
-/// One text, or a list of them.
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "market is HOST:PORT, or a list of them")]
-enum Addresses {
-    One(String),
-    Several(Vec<String>),
-}
-
-impl Default for Addresses {
-    fn default() -> Self {
-        Self::Several(Vec::new())
-    }
 }
 
 /// The values after all sources have been consulted.
@@ -153,65 +115,90 @@ impl CommonFlags {
     /// # Errors
     /// The settings file can't be read or is invalid, or a value is malformed.
     pub fn resolve(&self, program: &str) -> Result<Resolved, Failure> {
-        let settings = self.settings(program)?;
-        let market = match (self.market.as_slice(), settings.market) {
-            ([], Addresses::One(text)) => MarketAddresses::parse([text]),
-            ([], Addresses::Several(texts)) if texts.is_empty() => MarketAddresses::parse([DEFAULT_MARKET]),
-            ([], Addresses::Several(texts)) => MarketAddresses::parse(texts),
-            (flags, _) => MarketAddresses::parse(flags),
+        let flags = match self.settings_file(program) {
+            Some(path) => self.clone().over(settings::read(&path)?),
+            None => self.clone(),
+        };
+        let market = match flags.market.as_slice() {
+            [] => MarketAddresses::parse([DEFAULT_MARKET]),
+            addresses => MarketAddresses::parse(addresses),
         };
         let market = market.map_err(|error| {
             let hint = "write --market as HOST:PORT; several of them with commas in between";
             Failure::usage(format!("{error}"), hint)
         })?;
-        let advertise = match settings.advertise {
-            Some(text) => Some(text.parse()?),
-            None => None,
-        };
-        let timeout = match (self.timeout, settings.timeout) {
-            (Some(timeout), _) => timeout,
-            (None, Some(text)) => parse_timeout(&text)?,
-            (None, None) => config::DEFAULT_TIMEOUT,
-        };
-        let client = self.cert.clone().or(settings.cert).map(|cert| ClientConfig {
+        let path = |path: Option<PathBuf>| path.map(|path| expanded(&path));
+        let client = path(flags.cert).map(|cert| ClientConfig {
             market,
             credentials: CredentialFiles {
                 cert,
-                key: self.key.clone().or(settings.key),
-                ca: self.ca.clone().or(settings.ca),
-                crl: self.crl.clone().or(settings.crl),
+                key: path(flags.key),
+                ca: path(flags.ca),
+                crl: path(flags.crl),
             },
             trust_domain: TrustDomain::default(),
-            timeout,
-            listen: self.listen.or(settings.listen),
-            advertise: self.advertise.clone().or(advertise),
-            timings: (self.timings || settings.timings).then(|| Timings::new(print_timing)),
+            timeout: flags.timeout.unwrap_or(config::DEFAULT_TIMEOUT),
+            listen: flags.listen,
+            advertise: flags.advertise,
+            timings: flags.timings.then(|| Timings::new(print_timing)),
             clock: Clock::SYSTEM,
             random: Random::SYSTEM,
         });
-        let consumer = self.consumer.clone().or(settings.consumer);
-        let in_file = FormatFlags {
-            time: settings.time,
-            fields: settings.fields,
-            jq: settings.jq,
-            template: settings.template,
-        };
         Ok(Resolved {
             client,
-            consumer: consumer.unwrap_or_else(|| consumer::default_name(program)),
-            output: self.output.or(settings.output).unwrap_or_default(),
-            currency: self.currency.clone().or(settings.currency),
-            format: self.format.clone().over(in_file).apply(&Format::default())?,
-            color: !self.no_color,
+            consumer: flags.consumer.unwrap_or_else(|| consumer::default_name(program)),
+            output: flags.output.unwrap_or_default(),
+            currency: flags.currency,
+            format: flags.format.apply(&Format::default())?,
+            color: !flags.no_color,
         })
     }
 
-    fn settings(&self, program: &str) -> Result<Settings, Failure> {
-        let default = files::config_folder().map(|folder| folder.join(format!("{program}.toml")));
-        match (&self.config, default) {
-            (Some(path), _) => read(path),
-            (None, Some(path)) if path.exists() => read(&path),
-            _ => Ok(Settings::default()),
+    /// Returns the settings file to read: the one that was named, or the default one if it exists.
+    fn settings_file(&self, program: &str) -> Option<PathBuf> {
+        let default = || files::config_folder().map(|folder| folder.join(format!("{program}.toml")));
+        match &self.config {
+            Some(path) => Some(expanded(path)),
+            None => default().filter(|path| path.exists()),
+        }
+    }
+
+    /// Returns these flags; where they are not given, those of the settings file. Every field is named, so that a new
+    /// flag does not compile until it can also be set in the file.
+    fn over(self, file: Self) -> Self {
+        let Self {
+            market,
+            cert,
+            key,
+            ca,
+            crl,
+            listen,
+            advertise,
+            consumer,
+            timeout,
+            timings,
+            output,
+            format,
+            currency,
+            no_color,
+            config,
+        } = self;
+        Self {
+            market: if market.is_empty() { file.market } else { market },
+            cert: cert.or(file.cert),
+            key: key.or(file.key),
+            ca: ca.or(file.ca),
+            crl: crl.or(file.crl),
+            listen: listen.or(file.listen),
+            advertise: advertise.or(file.advertise),
+            consumer: consumer.or(file.consumer),
+            timeout: timeout.or(file.timeout),
+            timings: timings || file.timings,
+            output: output.or(file.output),
+            format: format.over(file.format),
+            currency: currency.or(file.currency),
+            no_color: no_color || file.no_color,
+            config,
         }
     }
 }
@@ -221,20 +208,10 @@ fn print_timing(call: &CallTiming) {
     errln!("timing: {}", plain(&call.to_string()));
 }
 
-fn read(path: &Path) -> Result<Settings, Failure> {
-    let text = fs::read_to_string(path)
-        .map_err(|error| Failure::io(format!("read the settings file {}", path.display()), error))?;
-    toml::from_str(&text).map_err(|error| {
-        Failure::usage(
-            format!("the settings file {} is wrong: {}", path.display(), error.to_string().trim_end()),
-            "its keys are: market, cert, key, ca, crl, listen, advertise, consumer, timeout, output, currency, timings, time, \
-             fields, jq, template",
-        )
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn with_file(text: &str, flags: CommonFlags) -> Result<Resolved, Failure> {
@@ -251,7 +228,7 @@ mod tests {
         let resolved = with_file(text, flags).unwrap();
         let client = resolved.client.unwrap();
         assert_eq!(client.market.to_string(), "flag:2");
-        assert_eq!(client.credentials.cert, PathBuf::from("file.pem"));
+        assert!(client.credentials.cert.ends_with("file.pem"));
         assert_eq!(client.timeout, Duration::from_secs(3));
         assert_eq!(resolved.output, Output::Json);
         assert!(client.timings.is_none());
@@ -281,12 +258,27 @@ mod tests {
     }
 
     #[test]
-    fn unknown_keys_and_malformed_values_are_refused_with_the_known_ones() {
-        let failure = with_file("markt = \"x:1\"", CommonFlags::default()).unwrap_err();
-        assert!(failure.to_string().contains("markt"), "{failure}");
-        assert!(failure.hint().unwrap().contains("market"));
-        for text in ["timeout = \"soon\"", "market = \"nowhere\"", "listen = 7", "output = \"xml\""] {
-            assert!(with_file(text, CommonFlags::default()).is_err(), "{text}");
-        }
+    fn every_flag_can_be_set_in_the_file() {
+        let text = "market = \"a:1\"\ncert = \"/c\"\nkey = \"/k\"\nca = \"/a\"\ncrl = \"/r\"\nlisten = \"127.0.0.1:1\"\n\
+                    advertise = \"a:2\"\nconsumer = \"c\"\ntimeout = \"3s\"\ntimings = true\noutput = \"csv\"\n\
+                    currency = \"GBP\"\nno-color = true\ntime = \"utc\"\nfields = [\"order_id\"]\njq = \".\"";
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("seller.toml");
+        fs::write(&path, text).unwrap();
+        let file: CommonFlags = settings::read(&path).unwrap();
+        assert_eq!(format!("{:?}", CommonFlags::default().over(file.clone())), format!("{file:?}"));
+        // And each of them has a value there.
+        let keys = text.lines().count();
+        let flags = CommonFlags::augment_args(clap::Command::new("")).get_arguments().count();
+        assert_eq!(keys, flags - 2, "all but --config, and --template, which excludes --jq");
+    }
+
+    #[test]
+    fn paths_of_flags_may_begin_with_a_tilde() {
+        let Some(home) = std::env::var_os("HOME").filter(|home| !home.is_empty()) else { return };
+        let flags = CommonFlags { cert: Some("~/alice.pem".into()), ..CommonFlags::default() };
+        let resolved = with_file("ca = \"~/ca.pem\"", flags).unwrap().client.unwrap();
+        assert_eq!(resolved.credentials.cert, PathBuf::from(&home).join("alice.pem"));
+        assert_eq!(resolved.credentials.ca, Some(PathBuf::from(&home).join("ca.pem")));
     }
 }

@@ -1,9 +1,10 @@
 //! The grammar of a command line: a program's own commands, the common commands, and the flags.
 
 use clap::{ArgMatches, Args as _, CommandFactory, Parser, Subcommand, parser::ValueSource};
+use souk_help::Guide;
 
 use super::{
-    CliSession, CommonFlags, Failure,
+    CliSession, CommonFlags, Explain, Failure,
     choices::{Choice, Source},
     menu::Entry,
 };
@@ -40,32 +41,43 @@ pub trait Program: Sized + Send + Sync + 'static {
 #[derive(Subcommand)]
 pub enum Shared {
     /// Print events as they come, until Ctrl-C
+    #[command(
+        after_help = "Examples:\n  {program} listen\n  {program} listen --output ndjson --consumer backup"
+    )]
     Listen,
     /// Show your certificate, token and account as the market sees them
+    #[command(after_help = "Example:\n  {program} whoami")]
     Whoami,
     /// Show what waits for you in your mailbox, and for which consumers; remove one
+    #[command(after_help = "Examples:\n  {program} mailbox\n  {program} mailbox rm old-laptop")]
     Mailbox {
         /// The change to make; without one, the mailbox is shown.
         #[command(subcommand)]
         change: Option<MailboxChange>,
     },
     /// Check files, expiry, clock, network, TLS, identity and callback, each with a remedy
+    #[command(
+        after_help = "Example:\n  {program} --market market.example.org:7443 --cert alice.pem doctor\n  {program} doctor"
+    )]
     Doctor,
+    /// Explain the reason of an error, or a message, field or call of the contract
+    ///
+    /// Without a topic, lists the reasons and calls. Fields may be written as errors name them: item.unit_price. Nothing
+    /// is asked of a market.
+    Explain(Explain),
     /// Type commands, with notifications above the line (also without any command, on a terminal)
+    #[command(after_help = "Examples:\n  {program} shell\n  {program} shell < commands.txt")]
     Shell,
-    /// Print a completion script for your shell
-    Completions {
-        /// The shell that will read the script.
-        shell: clap_complete::Shell,
-    },
-    /// Print the manual page (roff)
-    Man,
+    /// Commands that every program has.
+    #[command(flatten)]
+    Guide(Guide),
 }
 
 /// A change to one's mailbox.
 #[derive(Subcommand)]
 pub enum MailboxChange {
     /// Remove a consumer that is no longer used, so that no event waits for it
+    #[command(after_help = "Example:\n  {program} mailbox rm old-laptop")]
     Rm {
         /// The consumer's name, as `mailbox` shows it.
         consumer: String,
@@ -89,9 +101,14 @@ pub(super) enum Either<C: Subcommand> {
     Shared(Shared),
 }
 
-/// Returns the whole grammar of a program.
-pub(super) fn grammar<P: Program>() -> clap::Command {
+/// Returns the whole grammar of a program, as its manual pages and completions need it.
+pub fn grammar<P: Program>() -> clap::Command {
     Cli::<P::Command>::command().name(P::NAME).bin_name(P::NAME).about(P::ABOUT).after_help(P::EXAMPLES)
+}
+
+/// Returns the grammar by which lines are parsed, whose help texts fit a screen.
+pub(super) fn parser<P: Program>() -> clap::Command {
+    souk_help::help(grammar::<P>())
 }
 
 /// Returns the common flags that were typed on a line; the others come from the environment.

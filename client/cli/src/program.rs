@@ -9,14 +9,14 @@ use std::{
 use clap::FromArgMatches as _;
 
 use super::{
-    CliSession, Failure, builtin, exit,
-    grammar::{Cli, Either, Program, Shared, grammar},
+    Audience, CliSession, Failure, builtin, exit,
+    grammar::{Cli, Either, Program, Shared, parser},
     output, shell,
 };
 
 /// Runs a program with the arguments of the process, or with others; the first is its name.
 pub async fn run<P: Program>(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let matches = grammar::<P>().get_matches_from(arguments);
+    let matches = parser::<P>().get_matches_from(arguments);
     let cli = match Cli::<P::Command>::from_arg_matches(&matches) {
         Ok(cli) => cli,
         Err(error) => error.exit(),
@@ -26,7 +26,7 @@ pub async fn run<P: Program>(arguments: impl IntoIterator<Item = OsString>) -> E
     match start::<P>(cli).await {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            output::report(&failure, output);
+            output::report_to(Audience::of(P::NAME), &failure, output);
             ExitCode::from(failure.exit_code())
         }
     }
@@ -52,7 +52,7 @@ async fn start<P: Program>(cli: Cli<P::Command>) -> Result<u8, Failure> {
         Some(Either::Shared(command)) => builtin::run::<P>(command, &session).await,
         None if io::stdin().is_terminal() && io::stdout().is_terminal() => shell::run::<P>(&session).await,
         None => {
-            let help = grammar::<P>().render_help();
+            let help = parser::<P>().render_help();
             souk_stdio::report(format_args!("{help}"));
             Ok(exit::USAGE)
         }

@@ -15,7 +15,7 @@ use tokio::sync::OnceCell;
 
 use super::{Look, Output, Printer, files, flags::Resolved, formatting::FormatFlags, interrupt::Interrupt};
 use crate::doctor::EXPIRY_WARNING;
-use crate::{Failure, hint};
+use crate::{Audience, Failure, hints::remedy};
 
 /// The settings of a run, and what is derived from them.
 pub struct CliSession {
@@ -72,6 +72,11 @@ impl CliSession {
     /// Returns the name of the binary, [`Program::NAME`](crate::Program::NAME).
     pub fn program(&self) -> &'static str {
         self.program
+    }
+
+    /// Returns the people that the program is for.
+    pub fn audience(&self) -> Audience {
+        Audience::of(self.program)
     }
 
     /// Returns the printer of results.
@@ -153,9 +158,9 @@ impl CliSession {
                     self.printer.say(&format!("warning: {warning}"));
                 }
                 let connection = Connection::with_credentials(config, &credentials)?;
-                let printer = self.printer.clone();
+                let (printer, audience) = (self.printer.clone(), self.audience());
                 connection.on_distrust(move |failure| {
-                    let hint = hint(failure).unwrap_or_default();
+                    let hint = remedy(failure, audience).unwrap_or_default();
                     printer
                         .say(&format!("warning: {failure}; {hint}; until then the other addresses are used"));
                 });

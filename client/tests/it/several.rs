@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use souk_cli::doctor::{Outcome, examine};
+use souk_cli::{
+    Audience,
+    doctor::{Outcome, examine},
+};
 use souk_client::{
     ClientConfig, Connection, Error, Notice, Seen,
     balance::{ATTEMPT_DELAY, FROZEN_INTERVAL, FROZEN_TIMEOUT},
@@ -346,7 +349,7 @@ async fn the_doctor_says_which_address_is_bad_and_examines_the_others() {
     world.market.script().echo_to_stream = true;
     let dead = dead_address().await;
     let addresses = [dead, world.market.address, stranger.market.address];
-    let findings = examine(&config(&world, &world.party("seller/alice"), &addresses)).await;
+    let findings = examine(&config(&world, &world.party("seller/alice"), &addresses), Audience::Seller).await;
     let of = |check: &str| -> Vec<_> {
         let found = findings.iter().filter(|finding| finding.check == check);
         found.map(|finding| (finding.outcome, finding.detail.clone())).collect()

@@ -16,7 +16,7 @@ use super::{
 /// Manage the parties of a market, with an operator's certificate (gen-certs.sh operator NAME)
 ///
 /// The settings file is ~/.config/souk/admin.toml (or $XDG_CONFIG_HOME/souk/admin.toml), unless --config names another.
-/// Its keys are the names of the flags: market, cert, output, timeout.
+/// Its keys are the names of the options below, without the dashes.
 #[derive(Args)]
 pub(super) struct AdminArgs {
     #[command(flatten)]
@@ -28,6 +28,7 @@ pub(super) struct AdminArgs {
 #[derive(Subcommand)]
 enum AdminCommand {
     /// List the registered parties
+    #[command(after_help = "Example:\n  market admin parties --suspended")]
     Parties {
         /// List only suspended parties.
         #[arg(long)]
@@ -40,6 +41,9 @@ enum AdminCommand {
     Redeliver(Redeliver),
     TopTalkers(TopTalkers),
     /// Suspend a party: its tokens become invalid, its calls are refused, its items go off the market
+    #[command(
+        after_help = "Example:\n  market admin suspend 0199b8d2-5f0c-7d33-a3c1-2f1d8a0e4b77 --reason \"sells forgeries\""
+    )]
     Suspend {
         /// The UUID of the party to suspend.
         party: String,
@@ -48,6 +52,7 @@ enum AdminCommand {
         reason: String,
     },
     /// Reinstate a suspended party
+    #[command(after_help = "Example:\n  market admin reinstate 0199b8d2-5f0c-7d33-a3c1-2f1d8a0e4b77")]
     Reinstate {
         /// The UUID of the party to reinstate.
         party: String,
@@ -58,6 +63,9 @@ enum AdminCommand {
     /// The market removes what is in them once they are on disk. If the command is interrupted, run it again: nothing is
     /// lost, and some records may be in two files. The market's section [retention] says what is old enough; by default
     /// nothing is.
+    #[command(
+        after_help = "Examples:\n  market admin archive /var/backups/souk\n  market admin archive --dry-run"
+    )]
     Archive(Archive),
 }
 

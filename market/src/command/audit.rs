@@ -33,6 +33,7 @@ pub(super) struct AuditArgs {
 #[derive(Subcommand)]
 enum AuditCommand {
     /// Verify that no entry was changed, removed, inserted or moved
+    #[command(after_help = "Example:\n  market audit verify --store souk.db --head 4711:9f86d081884c7d65…")]
     Verify {
         /// A head that was noted earlier. With it, a missing end and a rewritten log are detected too. May
         /// be repeated.
@@ -44,8 +45,10 @@ enum AuditCommand {
         archive: Vec<PathBuf>,
     },
     /// Print the log's current head, to be noted on another machine
+    #[command(after_help = "Example:\n  market audit head --store souk.db")]
     Head,
     /// Print entries, one JSON object per line
+    #[command(after_help = "Example:\n  market audit list --store souk.db --after 4711 --limit 20")]
     List {
         /// Print only entries after this number.
         #[arg(long, default_value_t = 0)]

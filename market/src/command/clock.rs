@@ -36,8 +36,12 @@ pub(super) struct ClockArgs {
 #[derive(Clone, Copy, Subcommand)]
 enum ClockCommand {
     /// Show wall time, steady time, and whether clean-up is paused
+    #[command(after_help = "Example:\n  market clock show")]
     Show,
     /// Confirm that the wall clock is right: clean-up resumes
+    #[command(
+        after_help = "Examples:\n  market clock accept\n  market clock accept --store souk.db    # on the machine of a market that is stopped"
+    )]
     Accept,
 }
 
@@ -67,7 +71,7 @@ async fn asked(flags: CommonFlags, command: ClockCommand) -> Result<(), Failure>
 /// Works on the store itself.
 async fn stored(store: PathBuf, command: ClockCommand) -> anyhow::Result<ClockMark> {
     let flags = StoreFlags { path: Some(store), ..StoreFlags::default() };
-    let config = Config::load_under(None, flags)?.store;
+    let config = Config::load_under(None, &[], flags)?.store;
     anyhow::ensure!(!config.is_memory(), "a market in memory keeps its clock to itself; leave --store out");
     // Before it is accepted too: opening the store for that would create one under a mistyped name.
     let present =

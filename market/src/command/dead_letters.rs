@@ -13,6 +13,7 @@ const TOGETHER: usize = 200;
 
 /// List the mailboxes of parties and tills: what waits, and how its delivery goes
 #[derive(Args)]
+#[command(after_help = "Example:\n  market admin mailboxes --backlog")]
 pub(super) struct Mailboxes {
     /// List only mailboxes that hold events.
     #[arg(long)]
@@ -23,6 +24,7 @@ pub(super) struct Mailboxes {
 
 /// List dead letters: order events that expired in their mailbox or that a callback refused repeatedly
 #[derive(Args)]
+#[command(after_help = "Example:\n  market admin dead-letters --all --output csv")]
 pub(super) struct DeadLetters {
     /// List only those of this party or till.
     #[arg(long, value_name = "UUID")]
@@ -33,6 +35,9 @@ pub(super) struct DeadLetters {
 
 /// Put dead letters back into their mailboxes
 #[derive(Args)]
+#[command(after_help = "Examples:
+  market admin redeliver 4 5
+  market admin redeliver --party 0199b8d2-5f0c-7d33-a3c1-2f1d8a0e4b77")]
 pub(super) struct Redeliver {
     /// The numbers of the dead letters.
     #[arg(required_unless_present = "party")]

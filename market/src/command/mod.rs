@@ -17,7 +17,10 @@ mod top_talkers;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use souk_cli::{Audience, Explain, Failure, Output, ended, explain};
+use souk_help::Guide;
+use souk_stdio::Stdout;
 
 /// The market of Souk: sellers list, buyers buy, over gRPC and mutual TLS.
 #[derive(Parser)]
@@ -38,9 +41,18 @@ enum Command {
     Restore(restore::RestoreArgs),
     Check(check::CheckArgs),
     Stats(Box<stats::StatsArgs>),
+    Explain(Explain),
+    #[command(flatten)]
+    Guide(Guide),
 }
 
 impl Cli {
+    /// Parses the arguments of the process. Ends it if they are wrong, or ask for help.
+    pub fn read() -> Self {
+        let matches = souk_help::help(Self::command()).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
     /// Runs the given command, and returns the program's exit code.
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
@@ -53,6 +65,25 @@ impl Cli {
             Command::Check(args) => check::run(args).await,
             Command::Stats(args) => Ok(stats::run(*args).await),
             Command::Admin(args) => Ok(admin::run(*args).await),
+            Command::Explain(topic) => {
+                let output = Output::default();
+                Ok(ended(explain(&topic, Audience::Operator, output), output))
+            }
+            Command::Guide(guide) => {
+                let done = guide.run(Self::command(), &mut Stdout);
+                Ok(ended(done.map_err(Failure::from), Output::default()))
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_has_short_help_with_an_example_and_a_manual_page() {
+        let problems = souk_help::problems(&Cli::command());
+        assert!(problems.is_empty(), "{}", problems.join("\n"));
     }
 }

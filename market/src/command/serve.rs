@@ -7,10 +7,11 @@ use clap::Args;
 use ipnet::IpNet;
 use souk_certs::listener;
 use souk_cli::exit;
+use souk_help::LESS_COMMON;
 use souk_server::{
     app::{App, ServeError},
     clock::Clock,
-    config::{Config, LogFormat, StoreFlags},
+    config::{Assignment, Config, LogFormat, StoreFlags},
     descriptors,
     observe::{self, Traces},
     random::Random,
@@ -25,7 +26,8 @@ use tokio_util::sync::CancellationToken;
 /// (`--print-config` prints them with their documentation).
 #[derive(Args)]
 #[command(
-    after_help = "Example:\n  market serve --cert certs/pki/market.pem --listen 0.0.0.0:7443 --store souk.db"
+    after_help = "Examples:\n  market serve --cert certs/pki/market.pem --listen 0.0.0.0:7443 --store souk.db\n  \
+                  market serve --config /etc/souk/market.toml --set limits.connections=1000"
 )]
 pub(super) struct ServeArgs {
     /// The settings file, in TOML.
@@ -38,50 +40,53 @@ pub(super) struct ServeArgs {
     #[arg(long, env = "SOUK_LISTEN", value_name = "IP:PORT")]
     listen: Option<SocketAddr>,
     /// The address on which to expose Prometheus metrics over plain HTTP, at /metrics [default: none].
-    #[arg(long, env = "SOUK_ADMIN_LISTEN", value_name = "IP:PORT")]
+    #[arg(long, help_heading = LESS_COMMON, env = "SOUK_ADMIN_LISTEN", value_name = "IP:PORT")]
     admin_listen: Option<SocketAddr>,
     /// The market's certificate [default: certs/pki/market.pem].
     #[arg(long, env = "SOUK_CERT", value_name = "FILE")]
     cert: Option<PathBuf>,
     /// The certificate's private key [default: next to the certificate].
-    #[arg(long, env = "SOUK_KEY", value_name = "FILE")]
+    #[arg(long, help_heading = LESS_COMMON, env = "SOUK_KEY", value_name = "FILE")]
     key: Option<PathBuf>,
     /// The authority's certificate [default: ca.pem next to the certificate].
-    #[arg(long, env = "SOUK_CA", value_name = "FILE")]
+    #[arg(long, help_heading = LESS_COMMON, env = "SOUK_CA", value_name = "FILE")]
     ca: Option<PathBuf>,
     /// The certificate revocation list [default: crl.pem next to the certificate].
-    #[arg(long, env = "SOUK_CRL", value_name = "FILE")]
+    #[arg(long, help_heading = LESS_COMMON, env = "SOUK_CRL", value_name = "FILE")]
     crl: Option<PathBuf>,
     /// Refuse an outdated revocation list instead of logging a warning.
-    #[arg(long, env = "SOUK_STRICT_CRL")]
+    #[arg(long, help_heading = LESS_COMMON, env = "SOUK_STRICT_CRL")]
     strict_crl: bool,
     /// The store: a SQLite file, "memory", or postgres://USER@HOST/DATABASE (password: PGPASSWORD or
     /// --store-password-file) [default: souk.db].
     #[arg(long, env = "SOUK_STORE", value_name = "STORE")]
     store: Option<PathBuf>,
     /// The file that contains the database password.
-    #[arg(long, env = "SOUK_STORE_PASSWORD_FILE", value_name = "FILE")]
+    #[arg(long, help_heading = LESS_COMMON, env = "SOUK_STORE_PASSWORD_FILE", value_name = "FILE")]
     store_password_file: Option<PathBuf>,
     /// A network whose hosts are allowed as callback addresses, in addition to the caller's own; may be
     /// repeated.
-    #[arg(long, env = "SOUK_CALLBACK_ALLOW", value_name = "CIDR", value_delimiter = ',')]
+    #[arg(long, help_heading = LESS_COMMON, env = "SOUK_CALLBACK_ALLOW", value_name = "CIDR", value_delimiter = ',')]
     callback_allow: Vec<IpNet>,
     /// Allow callbacks to this machine, for development.
     #[arg(long, env = "SOUK_ALLOW_LOOPBACK_CALLBACKS")]
     allow_loopback_callbacks: bool,
     /// The format of log lines [default: words].
-    #[arg(long, env = "SOUK_LOG_FORMAT", value_name = "FORMAT")]
+    #[arg(long, help_heading = LESS_COMMON, env = "SOUK_LOG_FORMAT", value_name = "FORMAT")]
     log_format: Option<LogFormat>,
     /// The log level: error, warn, info, debug, or tracing's directives [default: info].
     #[arg(long, env = "SOUK_LOG", value_name = "LEVEL")]
     log: Option<String>,
     /// Send a span of each call to this OpenTelemetry collector over gRPC; OTEL_EXPORTER_OTLP_ENDPOINT is
     /// also honoured [default: none].
-    #[arg(long, env = "SOUK_OTLP_ENDPOINT", value_name = "URL")]
+    #[arg(long, help_heading = LESS_COMMON, env = "SOUK_OTLP_ENDPOINT", value_name = "URL")]
     otlp_endpoint: Option<String>,
     /// The share of calls that get a span, 0 to 1 [default: 1].
-    #[arg(long, env = "SOUK_TRACE_SAMPLE_RATIO", value_name = "RATIO")]
+    #[arg(long, help_heading = LESS_COMMON, env = "SOUK_TRACE_SAMPLE_RATIO", value_name = "RATIO")]
     trace_sample_ratio: Option<f64>,
+    /// Any setting of the file, such as limits.connections=1000; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<Assignment>,
 }
 
 /// The standard variables of OpenTelemetry that name the collector. The more specific one takes precedence.
@@ -135,7 +140,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
 impl ServeArgs {
     fn settings(self) -> anyhow::Result<Config> {
         let store = StoreFlags { path: self.store, password_file: self.store_password_file };
-        let mut config = Config::load_under(self.config.as_deref(), store)?;
+        let mut config = Config::load_under(self.config.as_deref(), &self.set, store)?;
         set(&mut config.server.listen, self.listen);
         config.server.admin_listen = self.admin_listen.or(config.server.admin_listen);
         set(&mut config.tls.cert, self.cert);

@@ -21,7 +21,7 @@ impl StoreArgs {
     /// Returns the settings of the store.
     pub(super) fn settings(self) -> anyhow::Result<StoreConfig> {
         let store = StoreFlags { path: self.store, ..StoreFlags::default() };
-        Ok(Config::load_under(self.config.as_deref(), store)?.store)
+        Ok(Config::load_under(self.config.as_deref(), &[], store)?.store)
     }
 }
 

@@ -159,7 +159,8 @@ fn wrong_settings_are_refused_with_a_remedy() {
     let settings = site.path("market.toml");
     std::fs::write(&settings, "[server]\nlisten = 7\n").unwrap();
     let malformed = refusal_of(site.serve().arg("--config").arg(&settings));
-    assert!(malformed.contains("settings"), "{malformed}");
+    assert!(malformed.contains("market.toml is wrong in line 2: server.listen"), "{malformed}");
+    assert!(malformed.contains("\n  2 | listen = 7\n    |          ^"), "{malformed}");
 }
 
 #[tokio::test]

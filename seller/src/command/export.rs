@@ -19,6 +19,9 @@ use super::import::{Format, is_scientific};
 
 /// Write all of your items to a file that `import` reads
 #[derive(Args)]
+#[command(
+    after_help = "Examples:\n  seller export items.csv\n  seller export > items.ndjson --format ndjson"
+)]
 pub(crate) struct Export {
     /// The file [default: standard output].
     file: Option<PathBuf>,

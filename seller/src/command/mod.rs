@@ -112,3 +112,14 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 identity, 5 conflict, 6 unava
         choices::choices(source, typed, session).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_has_short_help_with_an_example_and_a_manual_page() {
+        let problems = souk_help::problems(&souk_cli::grammar::<Seller>());
+        assert!(problems.is_empty(), "{}", problems.join("\n"));
+    }
+}

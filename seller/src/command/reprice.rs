@@ -8,7 +8,8 @@ use std::str::FromStr;
 use clap::Args;
 use serde::Serialize;
 use souk_cli::{
-    Cell, CliSession, Column, Failure, Shown, format_money, parse_decimal, parse_money, plain, view::MoneyView,
+    Cell, CliSession, Column, Failure, Shown, format_money, parse_decimal, parse_money, plain,
+    view::MoneyView,
 };
 use souk_proto::v1::{Item, ItemDraft, Money, UpdateItemRequest};
 

@@ -52,6 +52,7 @@ pub(crate) struct Start {
 
 /// End a ride: orders still on it are delivered, and their buyers are notified
 #[derive(Args)]
+#[command(after_help = "Example:\n  seller ride end 0199b8d2-5f0c-7d33-a3c1-2f1d8a0e4b77")]
 pub(crate) struct End {
     /// The ride's id, or as much of its beginning as `ride list` shows.
     ride: String,

@@ -14,6 +14,10 @@ const SUMMARY: Duration = Duration::days(30);
 
 /// List the orders of your items, latest first, or summarize them
 #[derive(Args)]
+#[command(after_help = "Examples:
+  seller sales --status placed
+  seller sales --from 2026-11-01 --all --output csv
+  seller sales --summary item")]
 pub(crate) struct Sales {
     /// Summarize the orders that were not cancelled, by day or by item, with a chart. Covers the last 30 days
     /// unless --from or --until is given. Of days whose orders have been archived only whole ones (UTC) can be

@@ -7,6 +7,9 @@ use souk_proto::v1::{ItemDraft, SellItemRequest};
 
 /// List a new item
 #[derive(Args)]
+#[command(after_help = "Example:
+  seller sell --name \"Brass lantern\" --category home/light --price \"12.50 GBP\" \\
+      --quantity 10 --sku L-1")]
 pub(crate) struct Sell {
     /// One line, up to 200 characters.
     #[arg(long)]

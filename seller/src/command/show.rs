@@ -10,6 +10,7 @@ use souk_proto::v1::{GetItemRequest, GetSaleRequest};
 
 /// Show everything about an item
 #[derive(Args)]
+#[command(after_help = "Example:\n  seller show 7")]
 pub(crate) struct Show {
     /// The item's id, as `items` shows it.
     item: i64,
@@ -17,6 +18,7 @@ pub(crate) struct Show {
 
 /// Show everything about an order of one of your items
 #[derive(Args)]
+#[command(after_help = "Example:\n  seller order 12")]
 pub(crate) struct Order {
     /// The order's id, as `sales` shows it.
     order: i64,

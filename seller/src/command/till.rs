@@ -8,8 +8,10 @@ use souk_proto::v1::{ListTillsRequest, RemoveTillRequest};
 #[derive(Subcommand)]
 pub(crate) enum Till {
     /// List your tills
+    #[command(after_help = "Example:\n  seller till list")]
     List,
     /// Remove a till, with its count of lines
+    #[command(after_help = "Example:\n  seller till rm shop-2")]
     Rm {
         /// The till's name, as `till list` shows it.
         till: String,

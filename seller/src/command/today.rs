@@ -25,6 +25,7 @@ const LATEST: i32 = 200;
 
 /// Show what is to be shipped, what runs low, the revenue of today and the last 14 days, and the last events
 #[derive(Args)]
+#[command(after_help = "Examples:\n  seller today\n  seller today --below 20")]
 pub(crate) struct Today {
     /// Items of which fewer units are left run low.
     #[arg(long, value_name = "UNITS", default_value_t = 5)]

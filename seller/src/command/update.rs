@@ -7,6 +7,9 @@ use souk_proto::v1::{ItemDraft, UpdateItemRequest};
 
 /// Change an item: price, stock, name, description, category, sku; notifies wishing buyers
 #[derive(Args)]
+#[command(after_help = "Examples:
+  seller update 7 --price \"9.99 GBP\" --quantity +5
+  seller update 7 --quantity 0")]
 pub(crate) struct Update {
     /// The item's id, as `items` shows it.
     item: i64,

@@ -11,6 +11,7 @@ mod piped;
 mod pruning;
 mod shop;
 mod syncing;
+mod wording;
 
 use std::fs;
 

@@ -3,13 +3,12 @@
 
 use std::{io::Write as _, process::ExitCode};
 
-use clap::Parser;
 use souk_authority::command;
 use souk_certs::clock;
 use souk_stdio::{Stdout, errln};
 
 fn main() -> ExitCode {
-    let cli = command::Cli::parse();
+    let cli = command::Cli::read();
     let done = cli.run(clock::now(), &mut Stdout).and_then(|()| Ok(Stdout.flush()?));
     let Err(error) = done else { return ExitCode::SUCCESS };
     errln!("error: {error:#}");

@@ -8,6 +8,9 @@ use time::OffsetDateTime;
 use crate::pki::Pki;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  gen-certs.sh bundle alice
+  gen-certs.sh bundle alice --out /tmp/alice.tar")]
 pub(super) struct Args {
     /// Name of the party; `market` for the market
     name: String,

@@ -9,6 +9,7 @@ use crate::authority::CRL_VALIDITY;
 use crate::pki::Pki;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  gen-certs.sh crl    # then copy crl.pem to the market")]
 pub(super) struct Args {}
 
 impl Args {

@@ -11,6 +11,7 @@ use super::show;
 use crate::pki::{InitOptions, Pki};
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  gen-certs.sh init --dns market.example.org --ip 192.0.2.1")]
 pub(super) struct Args {
     /// Additional DNS name of the market, for clients that verify it by host name; may be repeated
     #[arg(long, value_name = "NAME")]

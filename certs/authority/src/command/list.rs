@@ -11,6 +11,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::pki::{Party, Pki};
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  gen-certs.sh list\n  gen-certs.sh list --output json")]
 pub(super) struct Args {
     /// Format of the output
     #[arg(long, value_enum, default_value_t = Output::Table)]

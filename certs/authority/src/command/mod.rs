@@ -17,8 +17,9 @@ mod token_key;
 use std::io::Write;
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use souk_certs::identity::Role;
+use souk_help::{Guide, GuideError};
 use time::OffsetDateTime;
 
 use crate::pki::{Party, PkiError};
@@ -55,10 +56,13 @@ enum Command {
     /// Create the authority, an empty revocation list, and the market's certificate and keys
     Init(init::Args),
     /// Issue a certificate to a new seller
+    #[command(after_help = "Example:\n  gen-certs.sh seller alice")]
     Seller(issue::Args),
     /// Issue a certificate to a new buyer
+    #[command(after_help = "Example:\n  gen-certs.sh buyer bob")]
     Buyer(issue::Args),
     /// Issue a certificate to a new operator
+    #[command(after_help = "Example:\n  gen-certs.sh operator olga")]
     Operator(issue::Args),
     /// Sign the public key of a certificate signing request
     Sign(sign::Args),
@@ -77,9 +81,18 @@ enum Command {
     List(list::Args),
     /// Pack the files that a party's machine needs into a tar archive
     Bundle(bundle::Args),
+    #[command(flatten)]
+    Guide(Guide),
 }
 
 impl Cli {
+    /// Parses the arguments of the process. Ends it if they are wrong, or ask for help.
+    #[must_use]
+    pub fn read() -> Self {
+        let matches = souk_help::help(Self::command()).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
     /// Runs the command, with `now` as the time of everything it signs.
     ///
     /// # Errors
@@ -100,6 +113,7 @@ impl Cli {
             Command::Root(args) => args.run(dir, now, out),
             Command::List(args) => args.run(dir, now, out),
             Command::Bundle(args) => args.run(dir, now, out),
+            Command::Guide(guide) => Ok(guide.run(Self::command(), out)?),
         }
     }
 }
@@ -107,6 +121,9 @@ impl Cli {
 /// Returns the exit code for the error of a failed command.
 #[must_use]
 pub fn exit_code(error: &anyhow::Error) -> u8 {
+    if let Some(GuideError::NoSuchCommand(_)) = error.downcast_ref() {
+        return 2;
+    }
     match error.downcast_ref::<PkiError>() {
         Some(PkiError::Name(_) | PkiError::MarketName) => 2,
         Some(PkiError::UnknownParty { .. } | PkiError::NotInitialised { .. }) => 3,
@@ -136,4 +153,15 @@ fn show(party: &Party, out: &mut dyn Write) -> std::io::Result<()> {
         None => writeln!(out, "key          made elsewhere")?,
     }
     writeln!(out, "expires      {}", party.not_after.date())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_has_short_help_with_an_example_and_a_manual_page() {
+        let problems = souk_help::problems(&Cli::command());
+        assert!(problems.is_empty(), "{}", problems.join("\n"));
+    }
 }

@@ -10,6 +10,7 @@ use crate::pki::{Pki, Status};
 
 #[derive(Debug, clap::Args)]
 #[group(skip)]
+#[command(after_help = "Examples:\n  gen-certs.sh renew alice\n  gen-certs.sh renew --all")]
 pub(super) struct Args {
     /// Party to renew. The replaced certificate and key are kept as NAME.old.pem and NAME.old.key, and
     /// remain valid until they expire or the party is revoked

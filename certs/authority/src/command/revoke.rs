@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use crate::pki::Pki;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  gen-certs.sh revoke alice    # then copy crl.pem to the market")]
 pub(super) struct Args {
     /// Name of the party; all of its certificates are revoked, including those replaced by a renewal
     name: String,

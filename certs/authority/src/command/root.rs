@@ -18,8 +18,10 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Step {
     /// Create a new authority that signs from now on; the old one remains trusted until it is retired
+    #[command(after_help = "Example:\n  gen-certs.sh root new")]
     New,
     /// Stop trusting the old authority, once every party has a certificate of the new one
+    #[command(after_help = "Example:\n  gen-certs.sh root retire")]
     Retire {
         /// Retire it even if parties still have only its certificates, which then become invalid
         #[arg(long)]

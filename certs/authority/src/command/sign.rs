@@ -16,6 +16,7 @@ use crate::pki::{IssueOptions, Pki};
 const MAX_REQUEST_BYTES: u64 = 64 * 1024;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  gen-certs.sh sign alice.csr --role seller --name alice")]
 pub(super) struct Args {
     /// Signing request in PEM. Its signature is verified, and only its public key is used
     #[arg(value_name = "FILE.csr")]

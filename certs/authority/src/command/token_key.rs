@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use crate::pki::Pki;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  gen-certs.sh token-key    # then copy both keys to the market")]
 pub(super) struct Args {}
 
 impl Args {

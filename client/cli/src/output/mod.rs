@@ -7,6 +7,6 @@ mod pen;
 mod printer;
 
 pub use ending::ended;
-pub(super) use ending::report;
+pub(super) use ending::report_to;
 pub use look::{Look, Output, Shown};
 pub use printer::Printer;

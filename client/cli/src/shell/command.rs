@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     CliSession, Failure, builtin, exit,
-    grammar::{Cli, Either, Program, Shared, grammar, typed_flags},
+    grammar::{Cli, Either, Program, Shared, grammar, parser, typed_flags},
     interrupt::{Caught, Interrupt},
     output,
 };
@@ -98,7 +98,7 @@ fn parse<P: Program>(words: Vec<String>, session: &CliSession, voice: Voice) -> 
         return Err(explain::<P>(&words[1..], session));
     }
     let words = std::iter::once(P::NAME.to_owned()).chain(words);
-    let parsed = grammar::<P>().try_get_matches_from(words).and_then(|matches| {
+    let parsed = parser::<P>().try_get_matches_from(words).and_then(|matches| {
         let typed = typed_flags(&matches);
         Cli::<P::Command>::from_arg_matches(&matches).map(|cli| (cli, typed))
     });
@@ -134,7 +134,7 @@ async fn run<P: Program>(command: Option<Either<P::Command>>, session: &CliSessi
 /// Reports a failure. Returns its exit code.
 fn failed(failure: &Failure, session: &CliSession, voice: Voice) -> u8 {
     match voice {
-        Voice::Commands => output::report(failure, session.output()),
+        Voice::Commands => output::report_to(session.audience(), failure, session.output()),
         Voice::Menu => in_plain_words(failure).iter().for_each(|line| session.printer().say(line)),
     }
     failure.exit_code()

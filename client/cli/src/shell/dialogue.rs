@@ -1,6 +1,8 @@
 //! An entry of the menu as a dialogue: one field at a time, each answer checked at once. It knows no flags and no names
 //! of fields.
 
+use souk_client::error::without_links;
+
 use super::{
     editor::Line,
     fit::{cut, width, wrapped},
@@ -191,14 +193,7 @@ fn report(reader: &Reader<'_>, failure: &Failure) {
 
 /// Returns the lines that say in the menu what failed: without the names of flags, commands and fields.
 pub(super) fn in_plain_words(failure: &Failure) -> Vec<String> {
-    let violations = failure.refusal().map_or(&[][..], |refusal| refusal.violations());
-    if !violations.is_empty() {
-        let said = violations
-            .iter()
-            .map(|found| format!("error: the {} {}", called(&found.field), found.description));
-        return said.map(|line| plain(&line)).collect();
-    }
-    let mut lines = vec![format!("error: {}", plain(&failure.to_string()))];
+    let mut lines = vec![format!("error: {}", plain(&without_links(&failure.to_string())))];
     // Hints are written for command lines.
     match failure.hint().filter(|hint| !hint.contains("--") && !hint.contains('`')) {
         Some(hint) => lines.push(format!("hint: {hint}")),
@@ -208,18 +203,6 @@ pub(super) fn in_plain_words(failure: &Failure) -> Vec<String> {
         None => {}
     }
     lines
-}
-
-/// Returns what people call a field of the contract.
-fn called(field: &str) -> &str {
-    let last = field.rsplit('.').next().unwrap_or(field);
-    match last {
-        "unit_price" | "amount_minor" | "currency_code" => "price",
-        "quantity" | "quantity_delta" => "number of units",
-        "display_name" => "name",
-        "item_id" | "order_id" => "number",
-        other => other,
-    }
 }
 
 #[cfg(test)]
@@ -239,6 +222,5 @@ mod tests {
     fn errors_name_no_flags() {
         let failure = Failure::usage("the amount is wrong", "pass --currency GBP");
         assert_eq!(in_plain_words(&failure), ["error: the amount is wrong"]);
-        assert_eq!(called("item.unit_price"), "price");
     }
 }

@@ -61,8 +61,8 @@ fn one(command: &Command, path: &str, program: &str, width: usize) -> Vec<String
         let more = format!("  and {} more: `{path} --help` has them all", rows.len() - fitting);
         lines.push(cut(&more, width));
     }
-    let common = SHELL_FLAGS.map(|flag| format!("--{flag}")).join(" and ");
-    lines.push(cut(&format!("  {common} work with every command"), width));
+    let common = format!("--{} work with every command", SHELL_FLAGS.join(", --"));
+    lines.extend(wrapped(&common, width - 2).iter().map(|line| format!("  {line}")));
     lines.push(cut(&format!("Example: {}", example(command, path, program)), width));
     lines
 }

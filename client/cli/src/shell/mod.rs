@@ -68,7 +68,7 @@ async fn script<P: Program>(session: &CliSession) -> Result<u8, Failure> {
             Ok(Typed::Unfinished) => break,
             Ok(Typed::Commands(commands)) => commands,
             Err(failure) => {
-                output::report(&failure, session.output());
+                output::report_to(session.audience(), &failure, session.output());
                 last_failure = failure.exit_code();
                 Vec::new()
             }
@@ -86,7 +86,7 @@ async fn script<P: Program>(session: &CliSession) -> Result<u8, Failure> {
     }
     if !typed.is_empty() {
         let failure = unfinished(&typed, Some(first));
-        output::report(&failure, session.output());
+        output::report_to(session.audience(), &failure, session.output());
         last_failure = failure.exit_code();
     }
     Ok(last_failure)
@@ -115,7 +115,7 @@ async fn interactive<P: Program>(session: &CliSession) -> Result<u8, Failure> {
     let above = Above { lines: printer.sender(), reading: reading.clone() };
     let listening = if is_registered {
         above.follow(session).await.map(Some).unwrap_or_else(|failure| {
-            output::report(&failure, super::Output::Table);
+            output::report_to(session.audience(), &failure, super::Output::Table);
             session.printer().say("notifications are off; commands work all the same");
             None
         })
@@ -135,11 +135,11 @@ async fn interactive<P: Program>(session: &CliSession) -> Result<u8, Failure> {
         let commands = match line::read(&typed) {
             Ok(Typed::Commands(commands)) => commands,
             Ok(Typed::Unfinished) => {
-                output::report(&unfinished(&typed, None), super::Output::Table);
+                output::report_to(session.audience(), &unfinished(&typed, None), super::Output::Table);
                 continue;
             }
             Err(failure) => {
-                output::report(&failure, super::Output::Table);
+                output::report_to(session.audience(), &failure, super::Output::Table);
                 continue;
             }
         };
@@ -195,7 +195,7 @@ impl Shell<'_> {
             Ended::With(exit::OK) if registers && self.listening.is_none() => {
                 match self.above.follow(session).await {
                     Ok(listening) => self.listening = Some(listening),
-                    Err(failure) => output::report(&failure, super::Output::Table),
+                    Err(failure) => output::report_to(session.audience(), &failure, super::Output::Table),
                 }
                 true
             }

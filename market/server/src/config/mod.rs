@@ -4,7 +4,6 @@
 //! environment variables and flags override the file. Unknown keys are rejected.
 
 use std::{
-    fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
@@ -18,12 +17,16 @@ use souk_certs::{
     identity::TrustDomain,
 };
 use souk_domain::ImportRow;
-use toml::{Table, Value};
+use souk_settings::{SettingsError, SettingsFile, expanded};
+use toml::Table;
 
+mod assignment;
+mod file;
 mod retention;
 mod store;
 mod traces;
 
+pub use assignment::Assignment;
 pub use retention::RetentionConfig;
 use store::StoreSettings;
 pub use store::{StoreConfig, StoreFlags};
@@ -165,16 +168,19 @@ pub enum LogFormat {
 /// Why settings were rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file can't be read.
-    #[error("can't read the settings file {path}: {source}; check the path given with --config")]
-    Unreadable {
-        /// Path of the settings file.
-        path: PathBuf,
-        /// The error of the file system.
-        source: io::Error,
+    /// The file can't be read, or a line of it is wrong.
+    #[error(transparent)]
+    File(#[from] SettingsError),
+    /// A setting on the command line is unknown, or its value has the wrong type.
+    #[error("--set {setting} is wrong: {problem}; `market serve --print-config` prints all settings")]
+    Assignment {
+        /// The setting as it was given.
+        setting: String,
+        /// What is wrong with it.
+        problem: String,
     },
-    /// The file is not TOML, or contains an unknown key or a value of the wrong type.
-    #[error("the settings are wrong: {0}")]
+    /// The settings don't belong together.
+    #[error("the settings are wrong: {}", .0.message())]
     Malformed(#[from] toml::de::Error),
     /// A value is out of bounds.
     #[error("the setting {key} is wrong: {problem}")]
@@ -192,18 +198,24 @@ impl Config {
 
     /// Loads the defaults, overridden by the operator's file if there is one.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
-        Self::load_under(file, StoreFlags::default())
+        Self::load_under(file, &[], StoreFlags::default())
     }
 
-    /// Like [`Config::load`], with flags that override where the store is.
-    pub fn load_under(file: Option<&Path>, store: StoreFlags) -> Result<Self, ConfigError> {
+    /// Like [`Config::load`], with single settings that override the file, and flags that override where the store is.
+    pub fn load_under(
+        file: Option<&Path>,
+        assigned: &[Assignment],
+        store: StoreFlags,
+    ) -> Result<Self, ConfigError> {
         let mut table: Table = Self::DEFAULTS.parse()?;
-        if let Some(path) = file {
-            let text = fs::read_to_string(path)
-                .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-            lay_over(&mut table, text.parse()?);
+        let file = file.map(expanded).map(|path| SettingsFile::read(&path)).transpose()?;
+        if let Some(file) = &file {
+            table = file::lay_over(&table, file)?;
         }
-        let settings: Settings = Value::Table(table).try_into()?;
+        for assignment in assigned {
+            assignment.apply(&mut table)?;
+        }
+        let settings = file::parsed(table)?;
         let config = Self {
             server: settings.server,
             tls: settings.tls,
@@ -214,7 +226,7 @@ impl Config {
             log: settings.log,
             traces: settings.traces,
         };
-        config.check()?;
+        config.check().map_err(|error| file::located(error, file.as_ref()))?;
         Ok(config)
     }
 
@@ -227,15 +239,14 @@ impl Config {
         if self.server.threads > MAX_THREADS {
             return wrong("server.threads", format!("give 0 to {MAX_THREADS}"));
         }
-        if self.limits.seller_calls_per_second == 0 || self.limits.buyer_calls_per_second == 0 {
-            return wrong("limits", "calls per second must be 1 or more".into());
-        }
         if (self.limits.import_rows_per_second as usize) < ImportRow::MAX_AT_ONCE {
             let least = ImportRow::MAX_AT_ONCE;
             return wrong("limits.import_rows_per_second", format!("give {least} or more"));
         }
         let handshakes = self.limits.handshakes_per_second_of_address;
         let bounds = [
+            ("limits.seller_calls_per_second", self.limits.seller_calls_per_second as usize),
+            ("limits.buyer_calls_per_second", self.limits.buyer_calls_per_second as usize),
             ("limits.burst_calls", self.limits.burst_calls as usize),
             ("limits.handshakes_per_second_of_address", handshakes as usize),
             ("limits.calls_under_way", self.limits.calls_under_way),
@@ -354,46 +365,5 @@ impl LimitConfig {
     }
 }
 
-fn lay_over(under: &mut Table, over: Table) {
-    for (key, value) in over {
-        match (under.get_mut(&key), value) {
-            (Some(Value::Table(under)), Value::Table(over)) => lay_over(under, over),
-            (_, value) => {
-                under.insert(key, value);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_documented_defaults_load() {
-        let config = Config::load(None).unwrap();
-        assert!(config.warnings().is_empty());
-        assert_eq!(config.store.index_directory(), Some(Path::new("souk.index")));
-    }
-
-    #[test]
-    fn unknown_keys_and_values_out_of_bounds_are_refused() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("market.toml");
-        for text in
-            ["[server]\nlisen = \"[::]:1\"", "[server]\ndrain_seconds = 0", "[limits]\nburst_calls = 0"]
-        {
-            fs::write(&file, text).unwrap();
-            assert!(Config::load(Some(&file)).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_wrong_trust_domain_is_named_by_its_key() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("market.toml");
-        fs::write(&file, "[tls]\ntrust_domain = \"Souk\"").unwrap();
-        let error = Config::load(Some(&file)).unwrap_err().to_string();
-        assert!(error.contains("tls.trust_domain") && error.contains("lower-case DNS name"), "{error}");
-    }
-}
+mod tests;

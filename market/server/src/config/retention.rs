@@ -141,7 +141,7 @@ mod tests {
             ("audit_days = 0", "or leave the setting out to keep them for good"),
             ("finished_orders_days = 30", "give at least requests_days and order_events_days"),
             ("order_events_days = 60\nfinished_orders_days = 59", "give at least requests_days"),
-            ("requests_day = 31", "unknown field"),
+            ("requests_day = 31", "did you mean `requests_days`?"),
         ] {
             let refused = load(line).unwrap_err().to_string();
             assert!(refused.contains(told), "{line}: {refused}");

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use souk_store::postgres::{self, PostgresOptions};
 
 /// The value of `store.path` for a store in memory.
-const MEMORY: &str = "memory";
+pub(super) const MEMORY: &str = "memory";
 
 /// The store, and the folder of the search index (`None` for an index in memory).
 #[derive(Clone, Debug, PartialEq, Eq)]

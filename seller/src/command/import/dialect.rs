@@ -11,6 +11,7 @@ use std::path::Path;
 
 use clap::{Args, ValueEnum};
 use encoding_rs::Encoding;
+use souk_help::LESS_COMMON;
 
 use delimiter::Heading;
 
@@ -64,16 +65,16 @@ pub(super) struct Numbers {
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct DialectFlags {
     /// What the file is [default: by its name, otherwise by its beginning].
-    #[arg(long)]
+    #[arg(long, help_heading = LESS_COMMON)]
     format: Option<Format>,
     /// What separates the cells of a CSV file: comma, semicolon, tab, pipe or another character [default: detected].
-    #[arg(long, value_name = "CHARACTER", value_parser = delimiter::parse)]
+    #[arg(long, help_heading = LESS_COMMON, value_name = "CHARACTER", value_parser = delimiter::parse)]
     delimiter: Option<u8>,
     /// The file's encoding, such as utf-8, utf-16le or windows-1252 [default: detected].
-    #[arg(long, value_name = "NAME", value_parser = encoding::parse)]
+    #[arg(long, help_heading = LESS_COMMON, value_name = "NAME", value_parser = encoding::parse)]
     encoding: Option<&'static Encoding>,
     /// The decimal mark of prices [default: that of --locale, otherwise point].
-    #[arg(long, value_name = "MARK")]
+    #[arg(long, help_heading = LESS_COMMON, value_name = "MARK")]
     decimal: Option<Decimal>,
     /// The locale in which numbers are written, such as de-DE or en-GB.
     #[arg(long, value_name = "LOCALE", value_parser = locale::decimal_of)]

@@ -29,6 +29,7 @@ use std::{
 
 use clap::Args;
 use souk_cli::{CliSession, Failure};
+use souk_help::LESS_COMMON;
 use tokio::sync::oneshot;
 
 pub(crate) use dialect::Format;
@@ -54,35 +55,34 @@ use tally::CORRECT_LINES;
 #[derive(Args)]
 #[command(after_help = "Examples:
   seller import items.csv --preview
-  seller import items.csv --dry-run
-  seller import catalogue.csv --column sku=StockCode --column name=Description --column price=UnitPrice \\
-      --default category=gifts --default quantity=100 --currency GBP --duplicates skip
+  seller import catalogue.csv --column sku=StockCode --default category=gifts
   seller import artikel.csv --locale de-DE --currency EUR
-  seller import items.csv --sync --dry-run
   seller import products_export.csv --from shopify --currency EUR
+  seller import items.csv --sync --dry-run
   seller export | seller --cert other.pem import -")]
 pub(crate) struct Import {
     /// The file, or - for standard input.
     file: PathBuf,
     #[command(flatten)]
     dialect: DialectFlags,
-    /// The shop that exported the file, if its columns are that shop's. Rows that are not items, such as pictures and drafts,
-    /// are skipped.
+    /// The shop system that exported the file. Rows that are not items, such as pictures and drafts, are skipped.
     #[arg(long, value_name = "SHOP", conflicts_with = "column")]
     from: Option<Shop>,
     /// The heading of a field's column, or the key of its value, if it differs from the field's name. May be repeated.
-    #[arg(long, value_name = "FIELD=HEADING", value_parser = headings::assignment)]
+    #[arg(long, help_heading = LESS_COMMON, value_name = "FIELD=HEADING", value_parser = headings::assignment)]
     column: Vec<(Field, String)>,
     /// A field's value where the file has none. May be repeated.
-    #[arg(long, value_name = "FIELD=VALUE", value_parser = headings::assignment)]
+    #[arg(long, help_heading = LESS_COMMON, value_name = "FIELD=VALUE", value_parser = headings::assignment)]
     default: Vec<(Field, String)>,
     /// What to do if the input contains a SKU more than once.
-    #[arg(long, default_value = "error")]
+    #[arg(long, help_heading = LESS_COMMON, default_value = "error")]
     duplicates: Duplicates,
-    /// Only show the first five rows as they will be listed. Needs no market.
+    /// Only show the first five rows as they will be listed.
+    ///
+    /// Needs no market.
     #[arg(long, conflicts_with = "dry_run")]
     preview: bool,
-    /// Only check the rows and count what they would do; nothing is changed.
+    /// Only check the rows and count what they would do.
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]

@@ -13,6 +13,7 @@ use clap::Args;
 use futures::{StreamExt as _, stream};
 use souk_cli::{CliSession, Failure, ask_yes_no, plain};
 use souk_client::Connection;
+use souk_help::LESS_COMMON;
 use souk_proto::{
     Reason,
     v1::{DeleteItemRequest, DisplaySellerItemsRequest, ImportRow, Item},
@@ -40,7 +41,7 @@ pub(super) struct Prune {
     #[arg(long)]
     sync: bool,
     /// The maximum number of items to delete; without it, 20 % of the shop.
-    #[arg(long, value_name = "N", requires = "sync")]
+    #[arg(long, help_heading = LESS_COMMON, value_name = "N", requires = "sync")]
     max_delete: Option<usize>,
     /// Delete without asking.
     #[arg(long, requires = "sync")]

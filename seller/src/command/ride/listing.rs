@@ -13,6 +13,7 @@ const NAMED: usize = 5;
 ///
 /// The beginning of an id that is shown here is enough for `ride track` and `ride end`; JSON has the whole one.
 #[derive(Args)]
+#[command(after_help = "Example:\n  seller ride list")]
 pub(crate) struct List {
     #[command(flatten)]
     paging: Paging,

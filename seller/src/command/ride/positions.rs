@@ -39,6 +39,9 @@ const UNTIMED: Duration = Duration::from_secs(1);
 /// Without --gpx, positions are read from standard input, one `LATITUDE,LONGITUDE` per line, and sent at once,
 /// so that any program that knows the courier's position can be piped into this command.
 #[derive(Args)]
+#[command(after_help = "Examples:
+  seller ride track 0199b8d2-5f0c-7d33-a3c1-2f1d8a0e4b77 --gpx van.gpx --speed 10
+  gps-program | seller ride track 0199b8d2-5f0c-7d33-a3c1-2f1d8a0e4b77")]
 pub(crate) struct Track {
     /// The ride's id, or as much of its beginning as `ride list` shows.
     ride: String,

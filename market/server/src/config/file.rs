@@ -1,0 +1,144 @@
+//! The operator's settings file, laid over the defaults.
+
+use std::path::Path;
+
+use souk_settings::{Entry, SettingsError, SettingsFile, closest};
+use souk_store::postgres;
+use toml::{Table, Value};
+
+use super::{ConfigError, Settings, store::MEMORY};
+
+/// The settings that are paths. Relative ones are relative to the file, so that it can be used from any folder.
+const PATHS: [&str; 9] = [
+    "tls.cert",
+    "tls.key",
+    "tls.ca",
+    "tls.crl",
+    "tls.token_key",
+    STORE,
+    "store.index",
+    "store.password_file",
+    "store.ca",
+];
+/// The one path that may be something else.
+const STORE: &str = "store.path";
+
+/// Lays a file over the defaults. Each entry is also tried alone, so that a mistake is known to be in its line.
+///
+/// # Errors
+/// A key is unknown, or a value has the wrong type.
+pub(super) fn lay_over(defaults: &Table, file: &SettingsFile) -> Result<Table, SettingsError> {
+    let mut all = defaults.clone();
+    for entry in file.entries() {
+        let value = resolved(file, entry);
+        let mut alone = defaults.clone();
+        put(&mut alone, entry.keys(), value.clone());
+        if let Err(error) = parsed(alone) {
+            return Err(mistake(defaults, file, entry, error.message()));
+        }
+        put(&mut all, entry.keys(), value);
+    }
+    Ok(all)
+}
+
+/// Parses all settings.
+pub(super) fn parsed(table: Table) -> Result<Settings, toml::de::Error> {
+    Value::Table(table).try_into()
+}
+
+/// Adds the line to an error about a setting that is in the file.
+pub(super) fn located(error: ConfigError, file: Option<&SettingsFile>) -> ConfigError {
+    let ConfigError::OutOfBounds { key, problem } = &error else { return error };
+    let found = file.and_then(|file| file.find(key).map(|entry| (file, entry)));
+    match found {
+        Some((file, entry)) => file.wrong_value(entry, format!("{key} is wrong: {problem}")).into(),
+        None => error,
+    }
+}
+
+/// Sets a value, and creates the sections above it.
+pub(super) fn put(table: &mut Table, keys: &[String], value: Value) {
+    let Some((last, above)) = keys.split_last() else { return };
+    let mut at = table;
+    for key in above {
+        let section = at.entry(key.as_str()).or_insert_with(|| Value::Table(Table::new()));
+        if !section.is_table() {
+            *section = Value::Table(Table::new());
+        }
+        let Value::Table(below) = section else { return };
+        at = below;
+    }
+    // A section without keys changes nothing.
+    if !(at.get(last).is_some_and(Value::is_table) && is_empty(&value)) {
+        at.insert(last.clone(), value);
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    value.as_table().is_some_and(Table::is_empty)
+}
+
+/// Returns the value of an entry, with a path as it is meant in the file.
+fn resolved(file: &SettingsFile, entry: &Entry) -> Value {
+    let name = entry.name();
+    let Some(text) = entry.value().as_str().filter(|_| PATHS.contains(&name.as_str())) else {
+        return entry.value().clone();
+    };
+    let is_elsewhere = name == STORE && (text == MEMORY || postgres::is_address(Path::new(text)));
+    if is_elsewhere {
+        return entry.value().clone();
+    }
+    // Text stays text: a path that is not UTF-8 can only come from the folder's name.
+    match file.resolved(text).into_os_string().into_string() {
+        Ok(path) => Value::String(path),
+        Err(_) => entry.value().clone(),
+    }
+}
+
+/// Describes what is wrong with an entry, given the parser's message about it.
+fn mistake(defaults: &Table, file: &SettingsFile, entry: &Entry, message: &str) -> SettingsError {
+    let name = entry.name();
+    if let Some(names) = message.strip_prefix("unknown field ") {
+        // Between backticks: the unknown name, then the known ones.
+        let mut names = names.split('`').skip(1).step_by(2);
+        let (unknown, known) = (names.next().unwrap_or(name.as_str()), names.collect::<Vec<_>>());
+        let place = match entry.keys() {
+            [section, _, ..] if section != unknown => format!("key in [{section}]"),
+            _ => "section".to_owned(),
+        };
+        let instead = match closest(unknown, known.iter().copied()) {
+            Some(key) => format!("did you mean `{key}`?"),
+            None => format!("there are {}", known.join(", ")),
+        };
+        return file.wrong_key(entry, format!("`{unknown}` is no {place}; {instead}"));
+    }
+    let is_section = |key: &String| defaults.get(key).is_some_and(Value::is_table);
+    if entry.keys().len() == 1 && is_section(&entry.keys()[0]) {
+        let problem = format!("`{name}` is a section; write [{name}], and its keys below");
+        return file.wrong_key(entry, problem);
+    }
+    file.wrong_value(entry, format!("{name} is wrong: {}", plainly(message)))
+}
+
+/// Rewords the messages of the parser about types.
+pub(super) fn plainly(message: &str) -> String {
+    let types = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
+    if let Some((found, expected)) = types.and_then(|types| types.split_once(", expected ")) {
+        let expected = match expected {
+            "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number that is not negative",
+            "i64" => "a whole number",
+            "f64" => "a number",
+            "a boolean" => "true or false",
+            "a string" | "path string" | "string" => "a text in quotes",
+            "a sequence" => "a list in brackets",
+            "socket address" => "an address in quotes, such as \"127.0.0.1:7443\"",
+            other => other,
+        };
+        return format!("give {expected}, not {}", found.replace('`', ""));
+    }
+    match message {
+        "invalid socket address syntax" => "write an address as IP:port, such as 127.0.0.1:7443".to_owned(),
+        "invalid IP address syntax" => "write a network like 10.0.0.0/8".to_owned(),
+        other => other.to_owned(),
+    }
+}

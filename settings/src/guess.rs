@@ -1,0 +1,36 @@
+//! Guesses at what a mistyped word was to be.
+
+/// The maximum number of characters that a guess may differ by, for each started four of the word.
+const EDITS_PER_FOUR: usize = 1;
+
+/// Returns the candidate that is closest to a mistyped word; `None` if none is close. Case does not matter, and `_` is the
+/// same as `-`.
+pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let folded = |text: &str| text.to_lowercase().replace('_', "-");
+    let word = folded(word);
+    let limit = word.chars().count().div_ceil(4) * EDITS_PER_FOUR;
+    let distances = candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(&word, &folded(candidate)), candidate));
+    let nearest = distances.min_by_key(|(distance, _)| *distance)?;
+    (nearest.0 <= limit).then_some(nearest.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn typing_mistakes_are_guessed_and_other_words_are_not() {
+        let keys = ["market", "cert", "crl", "no-color", "timeout"];
+        for (typed, meant) in
+            [("markt", "market"), ("crt", "cert"), ("no_color", "no-color"), ("Timeout", "timeout")]
+        {
+            assert_eq!(closest(typed, keys), Some(meant), "{typed}");
+        }
+        for typed in ["colour", "x", "address"] {
+            assert_eq!(closest(typed, keys), None, "{typed}");
+        }
+        assert_eq!(closest("a", []), None);
+    }
+}
