@@ -105,21 +105,21 @@ async fn numbers_grow_and_are_not_reused(mut shop: Shop) {
 
 async fn feed_advances_with_changes_that_affect_search(mut shop: Shop) {
     let (lamp, chair) = (shop.lamp(ALICE, 2).await, shop.lamp(ALICE, 2).await);
-    let feed = async |shop: &Shop, after| shop.store.reads.item_feed(FeedPosition(after), 10).await.unwrap();
-    let entries = feed(&shop, 0).await;
+    let entries = shop.feed(FeedPosition(0), 2).await;
     let order: Vec<_> = entries.iter().map(|entry| entry.item.id).collect();
     assert_eq!(order, [lamp, chair]);
-    let last = entries[1].position.0;
+    let last = entries[1].position;
     // One of two units is bought, which does not affect search.
     shop.act(BOB, buy(lamp, 1)).await.unwrap();
-    assert!(feed(&shop, last).await.is_empty());
+    assert!(shop.feed(last, 0).await.is_empty());
     // The last unit is bought, which does.
     shop.act(BOB, buy(lamp, 1)).await.unwrap();
-    let moved = feed(&shop, last).await;
+    let moved = shop.feed(last, 1).await;
     assert_eq!(moved.len(), 1);
-    assert!(moved[0].item.id == lamp && moved[0].position.0 > last);
+    assert!(moved[0].item.id == lamp && moved[0].position > last);
     shop.act(ALICE, Action::Delete(action::Delete { item: chair, expected_version: None })).await.unwrap();
-    let all = feed(&shop, 0).await;
+    shop.feed(moved[0].position, 1).await;
+    let all = shop.feed(FeedPosition(0), 2).await;
     let order: Vec<_> = all.iter().map(|entry| (entry.item.id, entry.item.is_listed())).collect();
     assert_eq!(order, [(lamp, true), (chair, false)], "each item stands once, at its latest change");
 }

@@ -37,11 +37,11 @@ use souk_domain::{
     Item, ItemId, ItemListing, ItemName, Keys, Money, OrderLine, OrderQuantity, Origin, Outcome, PartyId,
     Quantity, Refusal, RequestId, RequestKey, Role, Sku, Timestamp, action, decide,
 };
-use souk_store::{Lane, LeaseOwner, Receipt, Store};
+use souk_store::{FeedEntry, FeedPosition, Lane, LeaseOwner, Receipt, Store};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use souk_testkit::postgres::Database;
+use souk_testkit::{eventually, postgres::Database};
 
 /// A store under test, driven as a ledger does: one batch at a time.
 pub(crate) struct Shop {
@@ -123,6 +123,14 @@ impl Shop {
             folder,
             database: None,
         }
+    }
+
+    /// Returns the first entries of the feed, as soon as there are that many. PostgreSQL shows a change only when every
+    /// transaction that began before has ended, also those of other tests' databases on the same server.
+    async fn feed(&self, after: FeedPosition, entries: usize) -> Vec<FeedEntry> {
+        let read = async || self.store.reads.item_feed(after, 10).await.unwrap();
+        eventually("the feed has the changes", async || read().await.len() >= entries).await;
+        read().await
     }
 
     /// Closes the store and reopens its file.

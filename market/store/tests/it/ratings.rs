@@ -74,7 +74,7 @@ async fn withdrawn_rating_changes_the_mean_the_feed_and_the_audit_log(mut shop: 
 
     let moved = shop.accepted(BOB, cancel(second)).await.feed_position;
     assert!(moved > Some(end), "{moved:?} after {end:?}");
-    let feed = shop.store.reads.item_feed(end, 10).await.unwrap();
+    let feed = shop.feed(end, 1).await;
     assert_eq!(feed.len(), 1);
     let RatingSummary { count, total_stars } = feed[0].item.rating;
     assert_eq!((feed[0].item.id, count, total_stars), (lamp, 1, 4));

@@ -1,7 +1,7 @@
 //! Items that are withdrawn and put back on the market, and SKUs that are given later, on every back end.
 
 use souk_domain::{Action, EventKind, Item, ItemId, ItemPatch, Outcome, Quantity, Refusal, action};
-use souk_store::ItemQuery;
+use souk_store::{FeedPosition, ItemQuery};
 
 use super::{ALICE, BOB, CAROL, DAVE, Shop, buy, on_every_back_end, party, sell_as, sku};
 
@@ -72,7 +72,7 @@ async fn undeleted_item_is_saved_as_on_sale(mut shop: Shop) {
     let back = item_of(shop.act(ALICE, undelete(&lamp, 3)).await);
     assert_eq!(shop.store.reads.item(lamp.id).await.unwrap(), Some(back.clone()));
     assert!(back.is_listed() && back.quantity == 3, "{back:?}");
-    let feed = shop.store.reads.item_feed(Default::default(), 9).await.unwrap();
+    let feed = shop.feed(FeedPosition(0), 1).await;
     assert_eq!(feed.last().map(|entry| entry.item.clone()), Some(back));
     assert!(shop.store.reads.seller_items(&withdrawn()).await.unwrap().is_empty());
     shop.act(BOB, buy(lamp.id, 3)).await.unwrap();
