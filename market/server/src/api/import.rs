@@ -48,8 +48,6 @@ pub(super) struct Import {
     ordered: usize,
     /// The number of rows received.
     received: i64,
-    /// The number of the batch's last row.
-    last_of_batch: i64,
     /// The number of the rows up to which all have been imported or rejected, and the line of the last imported one.
     confirmed: (i64, i64),
     /// The number of rows rejected since. If the import is interrupted, its client sends them again.
@@ -86,7 +84,6 @@ impl Import {
             done: v1::ImportItemsResponse::default(),
             ordered: 0,
             received: 0,
-            last_of_batch: 0,
             confirmed: (0, 0),
             failed_since: 0,
         };
@@ -135,7 +132,6 @@ impl Import {
                 if let Some(keys) = &mut self.keys {
                     keys.add(row);
                 }
-                self.last_of_batch = self.received;
                 self.batch.push(parsed);
             }
             Err(problem) => {
@@ -198,7 +194,7 @@ impl Import {
         self.done.errors[self.ordered..].sort_by_key(|error| error.line);
         self.ordered = self.done.errors.len();
         // Only after the commit: an interrupted client resumes after this row.
-        self.confirmed = (self.last_of_batch, last);
+        self.confirmed = (self.received, last);
         self.failed_since = 0;
         Ok(())
     }

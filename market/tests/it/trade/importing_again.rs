@@ -17,6 +17,7 @@ on_every_store!(
     broken_import_sent_again_counts_every_row_once,
     import_sent_again_with_other_rows_is_refused,
     interrupted_import_reports_the_tally_of_the_rows_that_are_in,
+    broken_import_counts_its_last_rejected_rows_once,
     request_id_of_an_import_must_be_a_uuid,
     import_with_an_id_must_state_its_end,
 );
@@ -121,6 +122,21 @@ async fn interrupted_import_reports_the_tally_of_the_rows_that_are_in(fixture: &
     let keys = ["created_count", "updated_count", "unchanged_count", "failed_count"];
     assert_eq!(keys.map(value), [399, 0, 0, 2], "{metadata:?}");
     assert_eq!(item_count(&alice).await, 399);
+}
+
+async fn broken_import_counts_its_last_rejected_rows_once(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
+    let mut messages = messages("", vec![row(1, 100), row(2, -1), row(3, -1), row(4, 100)]);
+    messages.pop();
+    // A message above the limit breaks the stream.
+    let Some(Message::Row(row)) = &mut messages[4].message else { panic!("no row") };
+    row.item.as_mut().unwrap().description = Some("x".repeat(8 << 20));
+    let failure = send_requests(&alice.connection, messages).await.unwrap_err();
+    let metadata = failure.refusal().unwrap().metadata().clone();
+    let value = |key: &str| metadata[key].parse::<i64>().unwrap();
+    // Whoever continues after the third row does not send those again that are counted as failed.
+    assert_eq!((value("rows"), value("failed_count")), (3, 2), "{metadata:?}");
+    assert_eq!(item_count(&alice).await, 1);
 }
 
 async fn request_id_of_an_import_must_be_a_uuid(fixture: &Fixture) {
