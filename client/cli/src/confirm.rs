@@ -1,8 +1,21 @@
 //! Asks for a confirmation.
 
-use std::io;
+use std::{io, os::fd::OwnedFd, sync::Arc};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use crate::Failure;
+
+/// Tells the thread that waits for an answer that nobody needs it any more. Otherwise it would take the next line that
+/// is typed, such as the next command of a shell.
+struct Abandon(Arc<OwnedFd>);
+
+impl Drop for Abandon {
+    fn drop(&mut self) {
+        // It can only fail if the counter is full, and then the thread knows already.
+        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+    }
+}
 
 /// Asks a yes-or-no question on standard error, and reads the answer from standard input. Anything but "y" or "yes"
 /// means no. `question` has no question mark.
@@ -10,12 +23,23 @@ use crate::Failure;
 /// # Errors
 /// Standard input can't be read.
 pub async fn ask_yes_no(question: &str) -> Result<bool, Failure> {
+    let failed = |error| Failure::io("read the answer", error);
     souk_stdio::report(format_args!("{question}? [y/N] "));
-    let read = tokio::task::spawn_blocking(|| {
-        let mut answer = String::new();
-        io::stdin().read_line(&mut answer).map(|_| answer)
-    });
-    let answer = read.await.unwrap_or_else(|error| Err(io::Error::other(error)));
-    let answer = answer.map_err(|error| Failure::io("read the answer", error))?;
+    let abandoned = Arc::new(eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| failed(error.into()))?);
+    let _abandon = Abandon(Arc::clone(&abandoned));
+    let read = tokio::task::spawn_blocking(move || read_line(&abandoned));
+    let answer = read.await.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(failed)?;
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
+/// Reads a line, as soon as there is one, unless the question is abandoned before.
+fn read_line(abandoned: &OwnedFd) -> io::Result<String> {
+    let stdin = io::stdin();
+    let mut ready = [PollFd::new(&stdin, PollFlags::IN), PollFd::new(abandoned, PollFlags::IN)];
+    rustix::io::retry_on_intr(|| poll(&mut ready, None))?;
+    let mut answer = String::new();
+    if ready[1].revents().is_empty() {
+        stdin.read_line(&mut answer)?;
+    }
+    Ok(answer)
 }

@@ -135,6 +135,11 @@ async fn what_meets_conditions_is_shown_and_confirmed_first() {
     screen.until(|text| text.ends_with(PROMPT)).await;
     screen.press("deliver --where item=1\r").await;
     screen.until(|text| text.contains("deliver this order? [y/N]")).await;
+    // A question that is cancelled does not take the next line.
+    screen.press("\u{3}").await;
+    screen.until(|text| text.ends_with(PROMPT)).await;
+    screen.press("deliver --where item=1\r").await;
+    screen.until(|text| text.matches("deliver this order? [y/N]").count() == 2).await;
     screen.press("y\r").await;
     screen.until(|text| text.contains("delivered") && text.ends_with(PROMPT)).await;
     assert_eq!(status().await, "delivered");
