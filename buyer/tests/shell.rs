@@ -109,8 +109,7 @@ async fn ctrl_c_ends_the_tracking_and_not_the_shell() {
     let mut screen = Screen::start(&terminal, &["shell"]);
     choose(&mut screen, "10").await;
     screen.answer("which order", &order_id.to_string()).await;
-    // Until the position stands below the question.
-    screen.until(|text| text.lines().last().is_some_and(|line| !line.contains("which order"))).await;
+    screen.until(|text| text.lines().last().is_some_and(|line| line.contains("at 51."))).await;
     screen.press("\u{3}").await;
     back(&mut screen).await;
     choose(&mut screen, "orders").await;

@@ -164,7 +164,7 @@ async fn what_can_not_be_is_refused_and_nothing_is_half_done() {
         (&["rate", &id, "6"], 2, "stars"),
         (&["rate", &id, "-1"], 2, "stars"),
         (&["rate", "999", "5"], 3, "999"),
-        (&["buy", &id, "--request-id", "mine"], 2, "request_id"),
+        (&["buy", &id, "--request-id", "mine"], 2, "request id"),
         (&["search", "--category", "Home Light!"], 2, "category"),
         (&["search", "--seller", "alice"], 2, "seller"),
     ] {

@@ -219,3 +219,18 @@ async fn a_watched_list_prints_what_is_new() {
     assert_eq!((&order["order_id"], &order["status"]), (&json!(1), &json!("cancelled")));
     assert_eq!(watching.interrupt().await, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watched_mailbox_prints_each_change() {
+    let shop = Shop::open().await;
+    let bob = shop.bob().await;
+    let mut watching = bob.start(&["mailbox", "-w", "--output", "ndjson"]);
+    let next = async |watching: &mut souk_testkit::terminal::Running| -> Value {
+        serde_json::from_str(&watching.line().await).expect("JSON")
+    };
+    assert_eq!(next(&mut watching).await["consumers"], json!([]));
+    let listening = bob.start_with_errors(&["listen", "--consumer", "desk"]);
+    assert_eq!(next(&mut watching).await["consumers"][0]["name"], json!("desk"));
+    assert_eq!(watching.interrupt().await, 0);
+    listened(listening).await;
+}

@@ -1,12 +1,13 @@
 //! The commands that all programs share, except the shell.
 
-use souk_proto::v1::RemoveConsumerRequest;
+use souk_proto::v1::{MailboxStatusRequest, RemoveConsumerRequest};
 use souk_stdio::Stdout;
 
 use super::{
     CliSession, Failure, examine, exit, explain,
     grammar::{MailboxChange, Program, Shared, grammar},
     listen,
+    paging::Live,
     view::{MailboxView, WhoView},
 };
 
@@ -18,8 +19,8 @@ pub(super) async fn run<P: Program>(command: Shared, session: &CliSession) -> Re
     match command {
         Shared::Listen => listen::listen(session).await.map(|()| exit::OK),
         Shared::Whoami => who_am_i(session).await.map(|()| exit::OK),
-        Shared::Mailbox { change: None } => mailbox(session).await.map(|()| exit::OK),
-        Shared::Mailbox { change: Some(MailboxChange::Rm { consumer }) } => {
+        Shared::Mailbox { live, change: None } => mailbox(session, live).await.map(|()| exit::OK),
+        Shared::Mailbox { change: Some(MailboxChange::Rm { consumer }), .. } => {
             remove(session, consumer).await.map(|()| exit::OK)
         }
         Shared::Doctor => examine(session).await,
@@ -44,10 +45,9 @@ async fn who_am_i(session: &CliSession) -> Result<(), Failure> {
     session.printer().card(&WhoView::new(answer.get_ref(), &market)?)
 }
 
-async fn mailbox(session: &CliSession) -> Result<(), Failure> {
-    let request = souk_proto::v1::MailboxStatusRequest::default();
-    let status = session.call(request).await?;
-    session.printer().card(&MailboxView::from(&status))
+async fn mailbox(session: &CliSession, live: Live) -> Result<(), Failure> {
+    live.card(session, async || Ok(MailboxView::from(&session.call(MailboxStatusRequest::default()).await?)))
+        .await
 }
 
 async fn remove(session: &CliSession, consumer: String) -> Result<(), Failure> {

@@ -7,6 +7,7 @@ use super::{
     CliSession, CommonFlags, Explain, Failure,
     choices::{Choice, Source},
     menu::Entry,
+    paging::Live,
 };
 
 /// A command-line program: what `buyer` and `seller` do not share. It is never instantiated.
@@ -49,8 +50,14 @@ pub enum Shared {
     #[command(after_help = "Example:\n  {program} whoami")]
     Whoami,
     /// Show what waits for you in your mailbox, and for which consumers; remove one
-    #[command(after_help = "Examples:\n  {program} mailbox\n  {program} mailbox rm old-laptop")]
+    #[command(
+        after_help = "Examples:\n  {program} mailbox --watch\n  {program} mailbox rm old-laptop",
+        args_conflicts_with_subcommands = true
+    )]
     Mailbox {
+        /// Whether it is watched.
+        #[command(flatten)]
+        live: Live,
         /// The change to make; without one, the mailbox is shown.
         #[command(subcommand)]
         change: Option<MailboxChange>,

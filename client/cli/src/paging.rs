@@ -39,7 +39,14 @@ pub struct Paging {
 pub struct LivePaging {
     #[command(flatten)]
     paging: Paging,
-    /// Show the list again whenever it changes, until Ctrl-C. Without a terminal, print each new or changed row.
+    #[command(flatten)]
+    live: Live,
+}
+
+/// The flag of what can be watched.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Live {
+    /// Show the result again whenever it changes, until Ctrl-C. Without a terminal, print each new or changed row.
     #[arg(long, short)]
     watch: bool,
 }
@@ -103,55 +110,82 @@ impl LivePaging {
         session: &CliSession,
         fetch: impl AsyncFn(i32, String) -> Result<(Vec<T>, String), Failure>,
     ) -> Result<(), Failure> {
-        if !self.watch {
+        if !self.live.watch {
             return self.paging.pages(session, fetch).await;
         }
-        let mut interrupted = session.interrupt()?;
-        let _renewal = session.take_up_renewals(None).await?;
-        tokio::select! {
-            watched = self.follow(session, fetch) => watched,
-            () = interrupted.came() => Ok(()),
-        }
+        watch(session, async || self.paging.gather(&fetch).await, |rows| session.printer().list(rows)).await
     }
+}
 
-    async fn follow<T: Shown>(
-        &self,
+impl Live {
+    /// Shows a card, and with `--watch` again whenever it changes.
+    ///
+    /// # Errors
+    /// As for [`LivePaging::pages`].
+    pub async fn card<T: Shown>(
+        self,
         session: &CliSession,
-        fetch: impl AsyncFn(i32, String) -> Result<(Vec<T>, String), Failure>,
+        fetch: impl AsyncFn() -> Result<T, Failure>,
     ) -> Result<(), Failure> {
-        let say = |news: &str| session.printer().say(news);
-        let printer = session.printer();
-        let is_screen = printer.output() == Output::Table && printer.is_terminal();
-        let mut stream = printer.stream()?;
-        let mut persistence = Persistence::default();
-        let mut has_come = false;
-        let mut shown = HashSet::new();
-        loop {
-            let rows = match self.paging.gather(&fetch).await {
-                Ok(rows) => rows,
-                Err(Failure::Client(error)) => {
-                    persistence.wait(session, error, std::mem::take(&mut has_come), say).await?;
-                    continue;
-                }
-                Err(failure) => return Err(failure),
-            };
-            persistence.came(say);
-            has_come = true;
-            let keys: Result<Vec<_>, _> = rows.iter().map(serde_json::to_string).collect();
-            let keys = keys.map_err(|error| Failure::io("write JSON", error.into()))?;
-            let before: HashSet<String> = std::mem::take(&mut shown);
-            let is_same = keys.len() == before.len() && keys.iter().all(|key| before.contains(key));
-            if is_screen {
-                // Again even if nothing has changed: the times are relative.
-                printer.write_raw(CLEAR)?;
-                printer.list(&rows)?;
-            } else if !is_same {
-                let is_news = keys.iter().map(|key| !before.contains(key)).collect::<Vec<_>>();
-                let news = rows.into_iter().zip(is_news).filter(|(_, is_news)| *is_news);
-                stream.add(&news.map(|(row, _)| row).collect::<Vec<_>>())?;
-            }
-            shown = keys.into_iter().collect();
-            sleep(WATCH_INTERVAL).await;
+        if !self.watch {
+            return session.printer().card(&fetch().await?);
         }
+        let show = |rows: &[T]| rows.iter().try_for_each(|card| session.printer().card(card));
+        watch(session, async || Ok(vec![fetch().await?]), show).await
+    }
+}
+
+/// Shows rows again and again, until Ctrl-C.
+async fn watch<T: Shown>(
+    session: &CliSession,
+    fetch: impl AsyncFn() -> Result<Vec<T>, Failure>,
+    show: impl Fn(&[T]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut interrupted = session.interrupt()?;
+    let _renewal = session.take_up_renewals(None).await?;
+    tokio::select! {
+        watched = follow(session, fetch, show) => watched,
+        () = interrupted.came() => Ok(()),
+    }
+}
+
+async fn follow<T: Shown>(
+    session: &CliSession,
+    fetch: impl AsyncFn() -> Result<Vec<T>, Failure>,
+    show: impl Fn(&[T]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let say = |news: &str| session.printer().say(news);
+    let printer = session.printer();
+    let is_screen = printer.output() == Output::Table && printer.is_terminal();
+    let mut stream = printer.stream()?;
+    let mut persistence = Persistence::default();
+    let mut has_come = false;
+    let mut shown = HashSet::new();
+    loop {
+        let rows = match fetch().await {
+            Ok(rows) => rows,
+            Err(Failure::Client(error)) => {
+                persistence.wait(session, error, std::mem::take(&mut has_come), say).await?;
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
+        persistence.came(say);
+        has_come = true;
+        let keys: Result<Vec<_>, _> = rows.iter().map(serde_json::to_string).collect();
+        let keys = keys.map_err(|error| Failure::io("write JSON", error.into()))?;
+        let before: HashSet<String> = std::mem::take(&mut shown);
+        let is_same = keys.len() == before.len() && keys.iter().all(|key| before.contains(key));
+        if is_screen {
+            // Again even if nothing has changed: the times are relative.
+            printer.write_raw(CLEAR)?;
+            show(&rows)?;
+        } else if !is_same {
+            let is_news = keys.iter().map(|key| !before.contains(key)).collect::<Vec<_>>();
+            let news = rows.into_iter().zip(is_news).filter(|(_, is_news)| *is_news);
+            stream.add(&news.map(|(row, _)| row).collect::<Vec<_>>())?;
+        }
+        shown = keys.into_iter().collect();
+        sleep(WATCH_INTERVAL).await;
     }
 }

@@ -84,7 +84,7 @@ pub(super) struct ServeArgs {
     /// The share of calls that get a span, 0 to 1 [default: 1].
     #[arg(long, help_heading = LESS_COMMON, env = "SOUK_TRACE_SAMPLE_RATIO", value_name = "RATIO")]
     trace_sample_ratio: Option<f64>,
-    /// Any setting of the file, such as limits.connections=1000; may be repeated.
+    /// A setting of the file, such as limits.connections=1000; repeatable.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<Assignment>,
 }

@@ -3,7 +3,10 @@
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use clap::{Args, ValueEnum};
-use souk_cli::{CliSession, Failure, LivePaging, view::ItemView};
+use souk_cli::{
+    CliSession, Failure, LivePaging,
+    view::{ItemView, SoldItemView},
+};
 use souk_proto::v1::{DisplaySellerItemsRequest, Item};
 
 use super::{
@@ -81,11 +84,18 @@ impl Items {
             || self.below.is_some()
             || self.conditions.is_some()
             || self.sort.is_some();
+        if self.sort == Some(Sort::Sales) {
+            let by_sales = async |_, _| {
+                let items = shop::items(session, withdrawn, |item| self.keeps(item)).await?;
+                Ok((best_sellers(session, &items).await?, String::new()))
+            };
+            return self.paging.pages(session, by_sales).await;
+        }
         self.paging
             .pages(session, async |page_size, page_token| {
                 if is_filtered {
                     let mut items = shop::items(session, withdrawn, |item| self.keeps(item)).await?;
-                    self.arrange(session, &mut items).await?;
+                    self.arrange(&mut items);
                     return Ok((items.iter().map(ItemView::from).collect(), String::new()));
                 }
                 let request = DisplaySellerItemsRequest { page_size, page_token, withdrawn };
@@ -108,9 +118,9 @@ impl Items {
             && has_words(item, &self.words)
     }
 
-    async fn arrange(&self, session: &CliSession, items: &mut [Item]) -> Result<(), Failure> {
+    fn arrange(&self, items: &mut [Item]) {
         match self.sort {
-            None => {}
+            None | Some(Sort::Sales) => {}
             // Stable: by id among equals.
             Some(Sort::Stock) => items.sort_by_key(|item| item.quantity),
             Some(Sort::Updated) => items.sort_by_key(|item| {
@@ -119,17 +129,21 @@ impl Items {
             Some(Sort::Price) => items.sort_by_cached_key(|item| {
                 item.unit_price.as_ref().map(|price| (price.currency_code.clone(), price.amount_minor))
             }),
-            Some(Sort::Sales) => {
-                let summary = sales::last_days(session, SALES_DAYS, SALES_ITEMS).await?;
-                let mut sold: BTreeMap<i64, i64> = BTreeMap::new();
-                for item in &summary.items {
-                    *sold.entry(item.item_id).or_default() += item.quantity;
-                }
-                items.sort_by_key(|item| Reverse(sold.get(&item.item_id).copied().unwrap_or(0)));
-            }
         }
-        Ok(())
     }
+}
+
+/// Returns items with the units of them that were sold lately, most units first, and by id among equals.
+async fn best_sellers(session: &CliSession, items: &[Item]) -> Result<Vec<SoldItemView>, Failure> {
+    let summary = sales::last_days(session, SALES_DAYS, SALES_ITEMS).await?;
+    let mut sold: BTreeMap<i64, i64> = BTreeMap::new();
+    for item in &summary.items {
+        *sold.entry(item.item_id).or_default() += item.quantity;
+    }
+    let units = |item: &Item| sold.get(&item.item_id).copied().unwrap_or(0);
+    let mut items: Vec<_> = items.iter().map(|item| (units(item), item)).collect();
+    items.sort_by_key(|(units, _)| Reverse(*units));
+    Ok(items.into_iter().map(|(units, item)| SoldItemView::new(item, units)).collect())
 }
 
 /// Returns whether an item has all of the words in its name, description or SKU, without regard to case.

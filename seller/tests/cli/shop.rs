@@ -74,7 +74,13 @@ async fn items_are_found_by_words_filters_and_conditions() {
     ] {
         assert_eq!(names(arguments).await, expected, "{arguments:?}");
     }
-    assert_eq!(names(&["--sort", "sales"]).await[0], "Oak chair");
+    let by_sales = alice.run(&["items", "--sort", "sales", "--output", "json"]).await.json();
+    assert_eq!(
+        (&column(&by_sales, "name")[0], &column(&by_sales, "units_sold")[0]),
+        (&json!("Oak chair"), &json!(1))
+    );
+    let table = alice.run(&["items", "--sort", "sales"]).await;
+    assert!(table.out.contains("SOLD"), "{table:?}");
     alice.run(&["items", "--where", "stok<5"]).await.assert_fails(2, &["stok", "stock"]);
     alice.run(&["items", "--where", "stock<many"]).await.assert_fails(2, &["many", "digits"]);
 }

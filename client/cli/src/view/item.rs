@@ -30,6 +30,8 @@ pub struct ItemView {
     version: i64,
     create_time: Option<When>,
     update_time: Option<When>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    withdraw_time: Option<When>,
     #[serde(skip)]
     price: String,
 }
@@ -50,6 +52,7 @@ impl From<&v1::Item> for ItemView {
             version: item.version,
             create_time: When::of(item.create_time.as_ref()),
             update_time: When::of(item.update_time.as_ref()),
+            withdraw_time: When::of(item.withdraw_time.as_ref()),
             price: format_money(item.unit_price.as_ref()),
         }
     }
@@ -71,6 +74,7 @@ const FIELDS: &[DataField] = &[
     DataField::value("version"),
     DataField::value("create_time"),
     DataField::value("update_time"),
+    DataField::value("withdraw_time"),
 ];
 
 impl Shown for ItemView {
@@ -113,6 +117,50 @@ impl ItemView {
     }
 }
 
+/// An item with the units of it that were sold lately.
+#[derive(Clone, Debug, Serialize)]
+pub struct SoldItemView {
+    #[serde(flatten)]
+    item: ItemView,
+    units_sold: i64,
+}
+
+impl SoldItemView {
+    /// Creates the row of an item of which so many units were sold.
+    pub fn new(item: &v1::Item, units_sold: i64) -> Self {
+        Self { item: ItemView::from(item), units_sold }
+    }
+}
+
+/// The fields of an item, and the units that were sold.
+const SOLD_FIELDS: [DataField; FIELDS.len() + 1] = {
+    let mut fields = [DataField::value("units_sold"); FIELDS.len() + 1];
+    let (items, _) = fields.split_at_mut(FIELDS.len());
+    items.copy_from_slice(FIELDS);
+    fields
+};
+
+impl Shown for SoldItemView {
+    const LIST: &'static str = ItemView::LIST;
+    const COLUMNS: &'static [Column] = &[
+        Column::number("ID"),
+        Column::text("NAME"),
+        Column::text("CATEGORY").rank(3),
+        Column::number("PRICE"),
+        Column::number("STOCK"),
+        Column::number("SOLD"),
+    ];
+    const FIELDS: &'static [DataField] = &SOLD_FIELDS;
+
+    fn cells(&self) -> Vec<Cell> {
+        let mut cells = self.item.cells();
+        // The rating and the seller give way.
+        cells.truncate(Self::COLUMNS.len() - 1);
+        cells.push(self.units_sold.into());
+        cells
+    }
+}
+
 /// An item with all of its fields.
 #[derive(Clone, Debug, Serialize)]
 #[serde(transparent)]
@@ -131,6 +179,7 @@ impl Shown for ItemDetails {
         Column::word("seller id").names_user_of("seller"),
         Column::word("listed"),
         Column::word("changed"),
+        Column::word("withdrawn"),
         Column::word("sku"),
         Column::number("version"),
         Column::prose("description"),
@@ -144,6 +193,7 @@ impl Shown for ItemDetails {
             Cell::from(&item.seller_id),
             Cell::time(item.create_time),
             Cell::time(item.update_time),
+            Cell::time(item.withdraw_time),
             Cell::or_dash(Some(item.sku.as_str())),
             item.version.into(),
             Cell::or_dash(Some(item.description.as_str())),
