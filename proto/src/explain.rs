@@ -162,6 +162,11 @@ fn explain(headers: &mut HeaderMap) {
     let _ = status(reason, message).add_header(headers);
 }
 
+/// Returns the reason with which the client receives a status.
+pub fn sent_reason(status: &Status) -> Reason {
+    Reason::of(status).unwrap_or_else(|| explanation(status, false).0)
+}
+
 /// Returns the reason of a status that tonic made, and the message to send with it.
 fn explanation(bare: &Status, names_encodings: bool) -> (Reason, &str) {
     let reason = match bare.code() {

@@ -62,14 +62,26 @@ impl Guide {
     pub fn run(&self, program: Command, out: &mut dyn Write) -> Result<(), GuideError> {
         match self {
             Self::Completions { shell } => {
-                let name = program.get_name().to_owned();
-                let mut script = Vec::new();
-                clap_complete::generate(*shell, &mut { program }, name, &mut script);
-                written(out, &script, "the script")
+                written(out, &completions(program, *shell), "the script")
             }
             Self::Man { dir: Some(dir), .. } => write_pages(program, dir),
             Self::Man { command, dir: None } => written(out, &page(program, command)?, "the manual page"),
         }
+    }
+}
+
+fn completions(mut program: Command, shell: Shell) -> Vec<u8> {
+    let name = program.get_name().to_owned();
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut program, name.as_str(), &mut script);
+    match String::from_utf8(script) {
+        // clap_complete (4.6.11) writes the hyphen of a program's name in two ways, and so does not find the commands
+        // below such a program's commands.
+        Ok(text) if shell == Shell::Bash && name.contains('-') => {
+            text.replace(&name.replace('-', "__subcmd__"), &name.replace('-', "__")).into_bytes()
+        }
+        Ok(text) => text.into_bytes(),
+        Err(error) => error.into_bytes(),
     }
 }
 

@@ -3,8 +3,8 @@
 use aws_lc_rs::digest;
 use prost::Message as _;
 use souk_domain::{Fingerprint, RequestId, RequestKey};
-use souk_proto::{Reason, v1};
-use tonic::{Code, Status};
+use souk_proto::{Reason, explain::sent_reason, v1};
+use tonic::Status;
 use uuid::Uuid;
 
 use super::{
@@ -85,15 +85,16 @@ pub fn import_interrupted(cause: &Status, progress: &ImportProgress<'_>) -> Stat
         ("unchanged_count", done.unchanged_count.to_string()),
         ("failed_count", done.failed_count.to_string()),
     ];
-    match Reason::of(cause) {
-        Some(Reason::Overloaded | Reason::Unavailable | Reason::StorageFull | Reason::OutcomeUnknown) => {
-            status(Reason::ImportInterrupted, message, metadata)
-        }
-        Some(reason) => status(reason, message, metadata),
-        // Nobody reads it: the client has gone.
-        None if cause.code() == Code::Cancelled => cause.clone(),
-        None => Status::new(cause.code(), message),
-    }
+    let reason = match sent_reason(cause) {
+        // A deadline is that of the next row: a client whose own deadline has passed does not read this.
+        Reason::Overloaded
+        | Reason::Unavailable
+        | Reason::StorageFull
+        | Reason::OutcomeUnknown
+        | Reason::DeadlineExceeded => Reason::ImportInterrupted,
+        reason => reason,
+    };
+    status(reason, message, metadata)
 }
 
 #[cfg(test)]
@@ -122,6 +123,17 @@ mod tests {
         assert_ne!(key(&mut first, &[]).id, key(&mut keys(false), &[]).id, "another place in the stream");
         let checked = key(&mut keys(true), &[1]);
         assert_ne!(checked.fingerprint, key(&mut keys(false), &[1]).fingerprint);
+    }
+
+    #[test]
+    fn import_whose_sender_stalls_is_interrupted() {
+        let done = v1::ImportItemsResponse { failed_count: 2, ..Default::default() };
+        let progress = ImportProgress { rows: 3, line: 1, done: &done };
+        let told = import_interrupted(&Status::deadline_exceeded("no row came"), &progress);
+        assert_eq!(Reason::of(&told), Some(Reason::ImportInterrupted));
+        // A message that can't be read would not be read next time either.
+        let told = import_interrupted(&Status::out_of_range("too large"), &progress);
+        assert_eq!(Reason::of(&told), Some(Reason::MessageTooLarge));
     }
 
     #[test]
