@@ -11,6 +11,8 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
+use crate::port::Port;
+
 /// The maximum number of bytes forwarded at a time.
 const CHUNK: usize = 4_096;
 
@@ -18,6 +20,7 @@ const CHUNK: usize = 4_096;
 pub struct Gate {
     /// The address on which it listens; the port stays the same after each [`reopen`](Self::reopen).
     pub address: SocketAddr,
+    port: Port,
     market: SocketAddr,
     frozen: watch::Sender<bool>,
     passing: JoinHandle<()>,
@@ -26,11 +29,11 @@ pub struct Gate {
 impl Gate {
     /// Listens on a free loopback port and forwards to `market`.
     pub async fn open(market: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
-        let address = listener.local_addr().expect("an address");
+        let port = Port::take(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
+        let listener = port.listen().await.expect("a socket");
         let frozen = watch::Sender::new(false);
         let passing = tokio::spawn(accept(listener, market, frozen.clone()));
-        Self { address, market, frozen, passing }
+        Self { address: port.address(), port, market, frozen, passing }
     }
 
     /// Closes every connection, and refuses further ones.
@@ -42,13 +45,13 @@ impl Gate {
 
     /// Accepts connections again, at the same address, after it was shut.
     pub async fn reopen(&mut self) {
-        let listener = TcpListener::bind(self.address).await.expect("the same socket");
+        let listener = self.port.listen().await.expect("the same socket");
         self.passing = tokio::spawn(accept(listener, self.market, self.frozen.clone()));
     }
 
     /// Reopens after it was shut, when it has turned away this many connections.
     pub async fn reopen_after(&mut self, turned_away: usize) {
-        let listener = TcpListener::bind(self.address).await.expect("the same socket");
+        let listener = self.port.listen().await.expect("the same socket");
         for _ in 0..turned_away {
             drop(listener.accept().await.expect("a connection"));
         }

@@ -29,6 +29,7 @@ pub mod frames;
 pub mod gate;
 pub mod local;
 mod market;
+mod port;
 pub mod postgres;
 #[cfg(feature = "screen")]
 pub mod screen;

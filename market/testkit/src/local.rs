@@ -23,9 +23,11 @@ use souk_server::{
     random::Random,
 };
 use tempfile::TempDir;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
+
+use crate::port::Port;
 
 /// The rate limit of each party: more than it can reach.
 const CALLS_PER_SECOND: u32 = 100_000;
@@ -78,7 +80,7 @@ pub struct LocalMarket {
     folder: Arc<TempDir>,
     pki: Arc<Mutex<Pki>>,
     config: Config,
-    address: SocketAddr,
+    port: Port,
     clock: Clock,
     issued_ago: Duration,
     running: Option<Running>,
@@ -117,7 +119,7 @@ pub enum LocalMarketError {
 
 impl fmt::Debug for LocalMarket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LocalMarket").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("LocalMarket").field("address", &self.port.address()).finish_non_exhaustive()
     }
 }
 
@@ -148,7 +150,7 @@ impl LocalMarket {
             folder: Arc::new(folder),
             pki: Arc::new(Mutex::new(pki)),
             config,
-            address: options.listen,
+            port: Port::take(options.listen)?,
             clock: options.clock,
             issued_ago: options.issued_ago,
             running: None,
@@ -159,8 +161,7 @@ impl LocalMarket {
 
     /// Opens the market again at the same address and on the same store, after [`LocalMarket::stop`].
     pub async fn start(&mut self) -> Result<(), LocalMarketError> {
-        let listener = TcpListener::bind(self.address).await?;
-        self.address = listener.local_addr()?;
+        let listener = self.port.listen().await?;
         let app = App::build(self.config.clone(), listener, (self.clock, Random::SYSTEM)).await?;
         let stop = CancellationToken::new();
         let served = tokio::spawn(app.run(stop.clone()));
@@ -175,7 +176,7 @@ impl LocalMarket {
             folder: Arc::clone(&self.folder),
             pki: Arc::clone(&self.pki),
             config: self.config.clone(),
-            address: SocketAddr::new(self.address.ip(), 0),
+            port: Port::take(SocketAddr::new(self.port.address().ip(), 0))?,
             clock: self.clock,
             issued_ago: self.issued_ago,
             running: None,
@@ -215,7 +216,7 @@ impl LocalMarket {
 
     /// Returns the address on which the market listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.port.address()
     }
 
     /// Returns the folder with the certificates and the store.
@@ -236,7 +237,7 @@ impl LocalMarket {
             Ok(party) => party,
             Err(_) => pki.issue(&slug, role, &IssueOptions::default(), clock::now() - self.issued_ago)?,
         };
-        Ok(ClientConfig::new(self.address.into(), party.files()))
+        Ok(ClientConfig::new(self.port.address().into(), party.files()))
     }
 
     /// Opens a bare connection with a party's certificate, without the client library's session.
@@ -250,6 +251,6 @@ impl LocalMarket {
         let credentials = Credentials::load(files, &domain, clock::now()).map_err(Error::from)?;
         let tls = souk_certs::client::ClientTls::new(&credentials).map_err(Error::Tls)?;
         let options = ConnectOptions::default();
-        Ok(connector::channel(self.address.into(), Identity::Market, tls, &domain, options))
+        Ok(connector::channel(self.port.address().into(), Identity::Market, tls, &domain, options))
     }
 }
