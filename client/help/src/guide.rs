@@ -61,9 +61,7 @@ impl Guide {
     /// The program has no such command, or writing failed.
     pub fn run(&self, program: Command, out: &mut dyn Write) -> Result<(), GuideError> {
         match self {
-            Self::Completions { shell } => {
-                written(out, &completions(program, *shell), "the script")
-            }
+            Self::Completions { shell } => written(out, &completions(program, *shell), "the script"),
             Self::Man { dir: Some(dir), .. } => write_pages(program, dir),
             Self::Man { command, dir: None } => written(out, &page(program, command)?, "the manual page"),
         }
