@@ -3,6 +3,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use clap::Args;
+use serde_json::Value;
 use tokio::time::sleep;
 
 use super::{
@@ -172,7 +173,7 @@ async fn follow<T: Shown>(
         };
         persistence.came(say);
         has_come = true;
-        let keys: Result<Vec<_>, _> = rows.iter().map(serde_json::to_string).collect();
+        let keys: Result<Vec<_>, _> = rows.iter().map(key).collect();
         let keys = keys.map_err(|error| Failure::io("write JSON", error.into()))?;
         let before: HashSet<String> = std::mem::take(&mut shown);
         let is_same = keys.len() == before.len() && keys.iter().all(|key| before.contains(key));
@@ -188,4 +189,21 @@ async fn follow<T: Shown>(
         shown = keys.into_iter().collect();
         sleep(WATCH_INTERVAL).await;
     }
+}
+
+/// Returns what two rows have in common if there is no news between them.
+fn key<T: Shown>(row: &T) -> serde_json::Result<String> {
+    fn drop_passing(value: &mut Value, passing: &[&str]) {
+        match value {
+            Value::Object(fields) => {
+                fields.retain(|name, _| !passing.contains(&name.as_str()));
+                fields.values_mut().for_each(|value| drop_passing(value, passing));
+            }
+            Value::Array(values) => values.iter_mut().for_each(|value| drop_passing(value, passing)),
+            _ => {}
+        }
+    }
+    let mut value = serde_json::to_value(row)?;
+    drop_passing(&mut value, T::PASSING);
+    Ok(value.to_string())
 }

@@ -148,6 +148,7 @@ impl MailboxRow {
 
 impl Shown for MailboxRow {
     const LIST: &'static str = "mailboxes";
+    const PASSING: &'static [&'static str] = &["next_attempt"];
     const COLUMNS: &'static [Column] = &[
         Column::word("MAILBOX"),
         Column::word("ROLE").rank(4),

@@ -34,6 +34,8 @@ pub trait Shown: Serialize {
     const COLUMNS: &'static [Column];
     /// The fields for `--fields` and CSV files. Without any, a CSV file has the columns of the table.
     const FIELDS: &'static [DataField] = &[];
+    /// The JSON fields that change as time passes, so that a change of these alone is no news when a list is watched.
+    const PASSING: &'static [&'static str] = &[];
 
     /// Returns the cells of the row.
     fn cells(&self) -> Vec<Cell>;

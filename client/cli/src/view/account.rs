@@ -209,6 +209,7 @@ impl From<&v1::MailboxStatusResponse> for MailboxView {
 
 impl Shown for MailboxView {
     const LIST: &'static str = "mailboxes";
+    const PASSING: &'static [&'static str] = &["next_attempt_time", "seen_time"];
     const COLUMNS: &'static [Column] = &[
         Column::number("waiting"),
         Column::word("oldest"),
