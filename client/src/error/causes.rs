@@ -45,8 +45,8 @@ pub fn without_links(message: &str) -> String {
     while let Some(at) = LIBRARY_PAGES.iter().filter_map(|page| text.find(page)).min() {
         let end = text[at..].find(|c: char| c.is_whitespace() || c == ')').map_or(text.len(), |end| at + end);
         let before = text[..at].trim_end_matches([' ', ':', '(', ';', ',']);
-        let before =
-            before.strip_suffix(" see").unwrap_or(before).trim_end_matches([' ', ':', '(', ';', ',']);
+        let see = before.strip_suffix("see").filter(|before| before.ends_with([' ', '(']));
+        let before = see.unwrap_or(before).trim_end_matches([' ', ':', '(', ';', ',']);
         text = format!("{before}{}", text[end..].trim_start_matches(')'));
     }
     text

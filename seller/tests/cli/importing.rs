@@ -177,7 +177,10 @@ async fn the_dialect_of_a_spreadsheet_is_detected_and_shown() {
         &["line 4 (A-2): price \"x\"", "1 of the first 2 rows", "CSV in UTF-16LE", "semicolons"],
     );
     let preview: Value = serde_json::from_str(&ran.out).expect("JSON");
-    assert_eq!((&preview[0]["name"], &preview[0]["price"]), (&json!("Größe"), &json!("1234.50 EUR")));
+    assert_eq!(
+        (&preview["rows"][0]["name"], &preview["rows"][0]["price"]),
+        (&json!("Größe"), &json!("1234.50 EUR"))
+    );
 
     let ran = alice.run(&[&["import", &path][..], &flags].concat()).await;
     let summary = "the file was read as CSV in UTF-16LE, cells separated by semicolons, decimal comma";

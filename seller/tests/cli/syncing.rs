@@ -55,8 +55,8 @@ async fn a_till_counts_from_standard_input_and_receives_sales() {
         printed = printed + &listening.line().await + "\n";
     }
     assert_eq!(listening.interrupt().await, 0);
-    let tills = alice.run(&["till", "list", "--output", "json"]).await.json();
-    assert_eq!((&tills[0]["name"], &tills[0]["last_line"]), (&json!("till"), &json!(3)), "{tills}");
+    let tills = alice.run(&["till", "list", "--output", "json"]).await.rows();
+    assert_eq!((&tills[0]["name"], &tills[0]["last_line"]), (&json!("till"), &json!(3)), "{tills:?}");
     assert_eq!(alice.run(&["till", "rm", "till"]).await.code, 0);
     alice.run(&["till", "rm", "till"]).await.assert_fails(3, &["seller till list"]);
 }
