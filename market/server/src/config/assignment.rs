@@ -6,7 +6,7 @@ use toml::{Table, Value};
 
 use super::{
     ConfigError,
-    file::{parsed, plainly, put},
+    file::{parsed, plainly, put, unknown},
 };
 
 /// A setting with its value, written `server.drain_seconds=20`. It overrides the settings file.
@@ -45,7 +45,7 @@ impl Assignment {
             Ok(_) => Ok(()),
             Err(error) => Err(ConfigError::Assignment {
                 setting: self.text.clone(),
-                problem: plainly(error.message()).replace("unknown field", "there is no key"),
+                problem: unknown(&self.keys, error.message()).unwrap_or_else(|| plainly(error.message())),
             }),
         }
     }

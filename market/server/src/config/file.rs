@@ -98,19 +98,8 @@ fn resolved(file: &SettingsFile, entry: &Entry) -> Value {
 /// Describes what is wrong with an entry, given the parser's message about it.
 fn mistake(defaults: &Table, file: &SettingsFile, entry: &Entry, message: &str) -> SettingsError {
     let name = entry.name();
-    if let Some(names) = message.strip_prefix("unknown field ") {
-        // Between backticks: the unknown name, then the known ones.
-        let mut names = names.split('`').skip(1).step_by(2);
-        let (unknown, known) = (names.next().unwrap_or(name.as_str()), names.collect::<Vec<_>>());
-        let place = match entry.keys() {
-            [section, _, ..] if section != unknown => format!("key in [{section}]"),
-            _ => "section".to_owned(),
-        };
-        let instead = match closest(unknown, known.iter().copied()) {
-            Some(key) => format!("did you mean `{key}`?"),
-            None => format!("there are {}", known.join(", ")),
-        };
-        return file.wrong_key(entry, format!("`{unknown}` is no {place}; {instead}"));
+    if let Some(problem) = unknown(entry.keys(), message) {
+        return file.wrong_key(entry, problem);
     }
     let is_section = |key: &String| defaults.get(key).is_some_and(Value::is_table);
     if entry.keys().len() == 1 && is_section(&entry.keys()[0]) {
@@ -118,6 +107,22 @@ fn mistake(defaults: &Table, file: &SettingsFile, entry: &Entry, message: &str) 
         return file.wrong_key(entry, problem);
     }
     file.wrong_value(entry, format!("{name} is wrong: {}", plainly(message)))
+}
+
+/// Describes a key or a section that there is not, if that is the parser's message, with a guess at what was meant.
+pub(super) fn unknown(keys: &[String], message: &str) -> Option<String> {
+    // Between backticks: the unknown name, then the known ones.
+    let mut names = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
+    let (unknown, known) = (names.next()?, names.collect::<Vec<_>>());
+    let place = match keys {
+        [section, _, ..] if section != unknown => format!("key in [{section}]"),
+        _ => "section".to_owned(),
+    };
+    let instead = match closest(unknown, known.iter().copied()) {
+        Some(key) => format!("did you mean `{key}`?"),
+        None => format!("there are {}", known.join(", ")),
+    };
+    Some(format!("`{unknown}` is no {place}; {instead}"))
 }
 
 /// Rewords the messages of the parser about types.

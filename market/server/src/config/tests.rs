@@ -81,10 +81,10 @@ fn single_settings_override_the_file() {
     assert_eq!((config.server.drain().as_secs(), config.server.threads), (30, 2));
     assert_eq!((config.log.level.as_str(), config.callbacks.allow.len()), ("debug", 1));
     for (given, told) in [
-        ("server.lisen=1", "there is no key `lisen`"),
+        ("server.lisen=1", "`lisen` is no key in [server]; did you mean `listen`?"),
         ("server.threads=many", "a whole number"),
         ("server.drain_seconds=0", "give 1 to 60"),
-        ("drain_seconds=1", "there is no key `drain_seconds`"),
+        ("drain_seconds=1", "`drain_seconds` is no section; there are"),
     ] {
         let error = load(&[given]).unwrap_err().to_string();
         assert!(error.contains(told), "{given}: {error}");
