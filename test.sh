@@ -61,7 +61,15 @@ bin=$PWD/target/debug
 export BIN=$bin SOUK_BIN=$bin
 
 step "tests"
-cargo test --workspace --all-targets
+# In two halves at once, because much of their time is waiting: the targets that begin with s (`security` and `shell`), and
+# all others.
+first=$(mktemp)
+cargo test --workspace --test 's*' >"$first" 2>&1 &
+half=$!
+cargo test --workspace --lib --bins --examples --benches --test '[!s]*' || { kill "$half"; exit 1; }
+wait "$half" || { cat "$first"; exit 1; }
+grep -E '^(     Running|test result)' "$first"
+rm "$first"
 
 step "examples in the documentation"
 cargo test --workspace --doc --quiet
