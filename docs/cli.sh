@@ -9,6 +9,9 @@ cd "$(dirname "$0")/.."
 bin=$(cd "${1:-target/debug}" && pwd)
 
 readonly PROGRAMS=(market seller buyer gen-certs bench)
+for program in "${PROGRAMS[@]}"; do
+    [ -x "$bin/$program" ] || { echo "$bin/$program is missing: build the whole workspace first" >&2; exit 1; }
+done
 
 # help PROGRAM [SUBCOMMAND]...: prints the help text, 100 columns wide, without colours and with an empty environment.
 help() {
