@@ -4,9 +4,9 @@ use std::fmt;
 
 use super::{
     Callback, CancelReason, DeadLetter, DisplayName, EventId, ImportRow, Imported, Item, ItemId, ItemListing,
-    ItemPatch, LineAnswer, Order, OrderId, OrderLine, Outcome, Party, PartyId, Quantity, RatingSummary,
-    Redelivered, Registered, Ride, RideId, RidePlan, Role, Sku, Stars, SuspensionReason, TestText, Till,
-    TillLine, TillName, TillRemoved, Unwished, Wished,
+    ItemPatch, LineAnswer, Order, OrderId, OrderLine, Outcome, Party, PartyId, Quantity, Ranked,
+    RatingSummary, Redelivered, Registered, Ride, RideId, RidePlan, Role, SalesLevel, Sku, Stars,
+    SuspensionReason, TestText, Till, TillLine, TillName, TillRemoved, Unwished, Wished,
 };
 
 /// A change that a party can request, together with the type of its outcome.
@@ -74,10 +74,11 @@ actions! {
     Suspend -> Party,
     Reinstate -> Party,
     Redeliver -> Redelivered,
+    Rank -> Ranked,
 }
 
 impl Action {
-    /// Returns the name of the RPC that requests the action.
+    /// Returns the name of the RPC that requests the action. The market itself requests `RankItems`.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Register(Register { role: Role::Seller, .. }) => "RegisterSeller",
@@ -105,13 +106,14 @@ impl Action {
             Self::Suspend(_) => "Suspend",
             Self::Reinstate(_) => "Reinstate",
             Self::Redeliver(_) => "Redeliver",
+            Self::Rank(_) => "RankItems",
         }
     }
 
-    /// Returns whether a repetition is recognised without the request id. An import sets absolute values, a
+    /// Returns whether a repetition is recognised without the request id. Imports and rankings set absolute values, a
     /// till that is open stays open, and a till numbers its lines. Such a request is not audited again.
     pub fn knows_repetitions(&self) -> bool {
-        matches!(self, Self::Import(_) | Self::OpenTill(_) | Self::Sync(_))
+        matches!(self, Self::Import(_) | Self::OpenTill(_) | Self::Sync(_) | Self::Rank(_))
     }
 
     /// Returns whether the outcome is stored under the request id. `is_news` is whether the action had an effect.
@@ -300,6 +302,15 @@ pub struct Suspend {
 pub struct Reinstate {
     /// The party to reinstate.
     pub party: PartyId,
+}
+
+/// Set how much of each item was sold lately, which decides on its rank class. The caller is the market itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rank(pub Vec<(ItemId, SalesLevel)>);
+
+impl Rank {
+    /// The maximum number of items in one command.
+    pub const MAX_AT_ONCE: usize = 64;
 }
 
 /// Put dead letters back into their mailboxes. The caller is an operator.

@@ -13,11 +13,12 @@ use super::{
 pub struct AuditEntry {
     /// When the command was decided.
     pub at: Timestamp,
-    /// The party according to its certificate, as `role/UUID`; `unknown` if there was no valid certificate.
+    /// The party according to its certificate, as `role/UUID`; `unknown` if there was no valid certificate, `market` for
+    /// what the market does by itself.
     pub who: String,
     /// The peer address of the connection; `None` if it is not known.
     pub from: Option<IpAddr>,
-    /// The RPC of a change; `Refused` for an identity that was rejected.
+    /// The RPC of a change, or `RankItems`; `Refused` for an identity that was rejected.
     pub did: &'static str,
     /// What was changed, or why the identity was rejected.
     pub what: String,
@@ -42,9 +43,12 @@ impl AuditEntry {
             // Its row is gone, so the entry says what it was.
             what.push_str(&format!("; rating withdrawn: {} of 5 stars", stars.get()));
         }
+        // The market itself has no party id.
+        let who =
+            if command.caller.0.is_nil() { role.to_owned() } else { format!("{role}/{}", command.caller) };
         Self {
             at,
-            who: format!("{role}/{}", command.caller),
+            who,
             from: address,
             did: command.action.name(),
             what,
@@ -106,6 +110,7 @@ fn subject(command: &Command, outcome: &Outcome) -> String {
                 letters.iter().map(|letter| format!("{} to {}", letter.event.id, letter.recipient)).collect();
             letters.join(", ")
         }
+        (Outcome::Ranked(count), _) => format!("{count} items"),
         (Outcome::Tested(event), _) => format!("event {}", event.0),
         (Outcome::Till(_) | Outcome::TillRemoved | Outcome::Synced(_) | Outcome::Redelivered(_), _) => {
             String::new()

@@ -61,6 +61,7 @@ impl Command {
                 keys.names.insert(NameKey::of(display_name));
             }
             Action::Test(_) | Action::Redeliver(_) => {}
+            Action::Rank(action::Rank(levels)) => keys.items.extend(levels.iter().map(|(item, _)| *item)),
             Action::Suspend(action::Suspend { party, .. })
             | Action::Reinstate(action::Reinstate { party }) => {
                 keys.parties.insert(*party);

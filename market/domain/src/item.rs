@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Category, Description, DisplayName, ItemId, ItemName, Money, PartyId, Quantity, RatingSummary, Sku,
-    Timestamp,
+    Category, Description, DisplayName, ItemId, ItemName, Money, PartyId, Quantity, RankClass, RatingSummary,
+    SalesLevel, Sku, Timestamp,
 };
 
 /// An item that is or was for sale. Items are never erased, because orders refer to them.
@@ -39,7 +39,13 @@ pub struct Item {
     pub withdrawn: i64,
     /// The summary of the buyers' ratings.
     pub rating: RatingSummary,
-    /// The number of changes to the row, from 1. Purchases and ratings count too.
+    /// How much of it was sold lately, as of the last daily sweep.
+    #[serde(default)]
+    pub sales_level: SalesLevel,
+    /// How good it is compared with others that match a search equally well. Follows from the two above.
+    #[serde(default)]
+    pub rank_class: RankClass,
+    /// The number of changes to the row, from 1. Purchases and ratings count too, changes of the rank class don't.
     pub version: i64,
     /// When the item was listed.
     pub created_at: Timestamp,
@@ -64,6 +70,7 @@ impl Item {
             || self.category != other.category
             || self.unit_price != other.unit_price
             || self.rating != other.rating
+            || self.rank_class != other.rank_class
             || self.deleted_at != other.deleted_at
             || (self.quantity > 0) != (other.quantity > 0)
     }
@@ -74,6 +81,18 @@ impl Item {
             && self.sold >= 0
             && self.withdrawn >= 0
             && self.supplied == self.sold + self.quantity + self.withdrawn
+    }
+
+    /// Sets the ratings, and the rank class that follows.
+    pub(super) fn set_rating(&mut self, rating: RatingSummary) {
+        self.rating = rating;
+        self.rank_class = RankClass::of(rating, self.sales_level);
+    }
+
+    /// Sets how much was sold lately, and the rank class that follows.
+    pub(super) fn set_sales_level(&mut self, level: SalesLevel) {
+        self.sales_level = level;
+        self.rank_class = RankClass::of(self.rating, level);
     }
 
     /// Sets the stock and counts the difference as supplied or withdrawn, which keeps the invariant.

@@ -40,6 +40,8 @@ pub enum Outcome {
     Tested(EventId),
     /// The number of dead letters that were redelivered.
     Redelivered(i64),
+    /// The number of items whose rank class was changed. Never stored.
+    Ranked(i64),
 }
 
 /// The party after a registration that was made or changed.
@@ -61,6 +63,10 @@ pub struct Unwished;
 /// The number of dead letters that were redelivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Redelivered(pub i64);
+
+/// The number of items whose rank class was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ranked(pub i64);
 
 /// Implements the conversions between each outcome type and its variant of [`Outcome`]. A conversion from
 /// another variant returns the outcome unchanged as the error.
@@ -104,4 +110,5 @@ outcomes! {
     RatingSummary: (rating) (Rated(rating)),
     EventId: (event) (Tested(event)),
     Redelivered: (Redelivered(count)) (Redelivered(count)),
+    Ranked: (Ranked(count)) (Ranked(count)),
 }

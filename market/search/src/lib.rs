@@ -42,7 +42,7 @@ pub use examine::{Agreement, examine};
 pub use home::IndexHome;
 pub use order::SearchOrder;
 pub use query::{CategoryQuery, SearchCursor, SearchPage, SearchQuery};
-pub use standing::{Conditions, StandingQueries};
+pub use standing::{Conditions, ItemTerms, StandingQueries};
 
 use find::{Hits, Reader};
 use gate::Gate;

@@ -10,6 +10,7 @@
 //! | [`api`] | the gRPC services |
 //! | [`wire`] | contract messages to domain values and back; statuses |
 //! | [`ledger`] | the write path: lanes that execute commands in batches |
+//! | `ranking` | the daily sweep over what was sold lately |
 //! | [`relay`] | deliveries to callback servers and event streams |
 //! | [`rides`] | notifies the watchers of a ride |
 //! | [`audit`] | collects rejected identities for the audit log |
@@ -27,6 +28,7 @@ pub mod descriptors;
 pub mod ledger;
 pub mod observe;
 pub mod random;
+mod ranking;
 pub mod relay;
 pub mod rides;
 pub mod transport;

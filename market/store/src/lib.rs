@@ -12,6 +12,7 @@
 //! - [`Tracks`]: the positions of rides.
 //! - [`Clocks`]: the market's steady time.
 //! - [`Upkeep`]: work that no call waits for, such as compacting the audit log.
+//! - [`Ranking`]: the daily sweep over what was sold lately.
 //! - [`Archive`]: removal of old orders and audit entries that an operator has copied to files.
 //! - [`Replicas`]: the other markets on the same database.
 //!
@@ -33,6 +34,7 @@ pub mod memory;
 mod opening;
 pub mod postgres;
 mod query;
+mod ranking;
 mod reliability;
 mod replicas;
 mod shares;
@@ -66,7 +68,9 @@ pub use mailbox::{
 };
 pub use opening::{Migrating, OpeningProgress};
 pub use query::{FeedEntry, FeedPosition, ItemQuery, OrderQuery, OrdersOf, Reads, RideQuery};
-
+pub use ranking::{
+    Ranking, SWEEP_STEP, SweepLook, SweepMark, SweepPlace, SweepProgress, SweepRequest, SweepStep,
+};
 pub use reliability::{ByReliability, Reliability};
 pub use replicas::{Hint, HorizonState, Look, Replicas};
 pub use track::{Fix, TrackPoint, Tracks};
@@ -91,6 +95,8 @@ pub struct Store {
     pub clocks: Arc<dyn Clocks>,
     /// Work that no call waits for.
     pub upkeep: Arc<dyn Upkeep>,
+    /// The daily sweep over what was sold lately.
+    pub ranking: Arc<dyn Ranking>,
     /// Removal of what operators have archived.
     pub archive: Arc<dyn Archive>,
     /// The other markets on the same store; `None` if the back end can't be shared.

@@ -115,6 +115,8 @@ async fn waiting_events_and_open_files_are_measured() {
     eventually("the order is counted", async || figure("souk_pending_order_events").await == 1.0).await;
     eventually("it has an age", async || figure("souk_pending_order_event_age_seconds").await >= 1.0).await;
     assert_eq!(figure("souk_fan_out_events").await, 0.0);
+    // A new market begins with a sweep.
+    eventually("a sweep is done", async || figure("souk_rank_sweeps_total").await == 1.0).await;
     assert!(figure("souk_connections").await >= 2.0);
     assert_eq!(figure("souk_ledger_queue_limit").await, 4_096.0);
     assert!(figure("process_open_fds").await > 10.0);

@@ -3,7 +3,7 @@
 use super::{Decision, Effect, Rules};
 use crate::{
     Audience, EventKind, Invalid, Item, ItemBefore, ItemId, ItemListing, ItemPatch, NewEvent, Party,
-    Quantity, RatingSummary, Refusal, Sku, StockChange, action,
+    Quantity, RankClass, RatingSummary, Refusal, SalesLevel, Sku, StockChange, action,
 };
 
 impl Rules<'_, '_> {
@@ -39,6 +39,8 @@ impl Rules<'_, '_> {
             sold: 0,
             withdrawn: 0,
             rating: RatingSummary::default(),
+            sales_level: SalesLevel::default(),
+            rank_class: RankClass::default(),
             version: 1,
             created_at: self.context.now,
             updated_at: self.context.now,

@@ -7,6 +7,7 @@
 mod account;
 mod import;
 mod listing;
+mod ranking;
 mod rating;
 mod redelivery;
 mod riding;
@@ -145,6 +146,7 @@ impl Rules<'_, '_> {
         match &command.action {
             Action::Suspend(of) => decided(of, self.suspend(of.party, &of.reason)),
             Action::Redeliver(of) => decided(of, Ok(redelivery::redeliver(&of.letters))),
+            Action::Rank(of) => decided(of, Ok(self.rank(&of.0))),
             Action::Reinstate(of) => decided(of, self.reinstate(of.party)),
             Action::Register(of) => {
                 let callback = of.callback.as_ref();

@@ -34,7 +34,7 @@ impl Rules<'_, '_> {
         }
         // The sum is adjusted by the difference, so no rating is ever counted twice and none has to be read
         // again.
-        item.rating = item.rating.with(stars, earlier);
+        item.set_rating(item.rating.with(stars, earlier));
         item.version += 1;
         Ok(Decision {
             outcome: item.rating,

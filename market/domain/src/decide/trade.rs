@@ -142,7 +142,7 @@ impl Rules<'_, '_> {
             Role::Seller => None,
         };
         if let Some(stars) = lost_rating {
-            item.rating = item.rating.without(stars);
+            item.set_rating(item.rating.without(stars));
         }
         item.version += 1;
         order.status = OrderStatus::Cancelled;

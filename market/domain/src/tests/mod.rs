@@ -3,6 +3,7 @@
 mod examples;
 mod merging;
 mod properties;
+mod ranking;
 mod ratings;
 mod tills;
 mod values;

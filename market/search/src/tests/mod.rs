@@ -14,7 +14,8 @@ use souk_domain::{Category, Item, Money, PartyId, RatingSummary};
 use uuid::Uuid;
 
 use super::{IndexHome, Search, SearchPage, SearchQuery, SearchText};
-use shop::{Shop, item};
+use shop::Shop;
+pub(crate) use shop::item;
 
 fn text(text: &str) -> SearchText {
     SearchText::parse(text).unwrap()

@@ -9,8 +9,8 @@ use std::{
 use async_trait::async_trait;
 use souk_domain::{
     Category, Description, DisplayName, Item, ItemId, ItemName, Money, Order, OrderId, Party, PartyId,
-    RatingSummary, Recorded, RequestId, Ride, RideId, Sales, SalesSummary, Till, TimeRange, Timestamp,
-    Totals, Wish,
+    RankClass, RatingSummary, Recorded, RequestId, Ride, RideId, Sales, SalesLevel, SalesSummary, Till,
+    TimeRange, Timestamp, Totals, Wish,
 };
 use souk_store::{
     FeedEntry, FeedPosition, ItemQuery, OrderQuery, Reads, RideQuery, StoreError,
@@ -83,7 +83,7 @@ impl Shop {
 }
 
 /// Creates a plain item, as a base for variations.
-pub(super) fn item(number: i64, name: &str) -> Item {
+pub(crate) fn item(number: i64, name: &str) -> Item {
     Item {
         id: ItemId(number),
         seller: PartyId(Uuid::from_u128(9)),
@@ -98,6 +98,8 @@ pub(super) fn item(number: i64, name: &str) -> Item {
         sold: 0,
         withdrawn: 0,
         rating: RatingSummary::default(),
+        sales_level: SalesLevel::default(),
+        rank_class: RankClass::default(),
         version: 1,
         created_at: Timestamp(0),
         updated_at: Timestamp(0),

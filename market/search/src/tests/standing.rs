@@ -6,7 +6,7 @@ use proptest::{prelude::*, sample::select};
 use souk_domain::{Description, ItemName, Timestamp};
 
 use super::*;
-use crate::{Conditions, PriceRange, StandingQueries};
+use crate::{Conditions, ItemTerms, PriceRange, StandingQueries};
 
 const WORDS: [&str; 14] = [
     "lamp",
@@ -99,7 +99,7 @@ proptest! {
             }
             let mut matched: BTreeMap<usize, BTreeSet<i64>> = BTreeMap::new();
             for item in &items {
-                for key in standing.matching(item) {
+                for key in standing.matching(item, &ItemTerms::of(item)) {
                     assert!(matched.entry(key).or_default().insert(item.id.0), "each query once");
                 }
                 market.put(item.clone());

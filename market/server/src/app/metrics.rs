@@ -89,6 +89,9 @@ impl App {
         metrics.gauge("souk_watched_queries", "Distinct queries of open WatchSearch streams", move || {
             count(watches.queries())
         });
+        let watches = self.parts.watches.clone();
+        let help = "Comparisons of these queries with changed items";
+        metrics.counter("souk_watched_comparisons", help, move || watches.comparisons());
         let imports = self.parts.imports.clone();
         let help = "Batches of imports that wait for their party's rate or for the search index";
         metrics.gauge("souk_import_batches_waiting", help, move || count(imports.waiting()));

@@ -41,6 +41,7 @@ use crate::{
     ledger::{Lanes, OnCommit},
     observe::{Activity, CallTimes, Outputs, TopTalkers},
     random::Random,
+    ranking::Sweeper,
     relay::{Dialer, Relay, RelayHandle, RelayParts},
     rides::RideNews,
     upkeep::{self, BacklogLook},
@@ -63,6 +64,7 @@ pub struct App {
     outputs: Outputs,
     store_queues: Option<StoreQueues>,
     backlogs: BacklogLook,
+    sweeper: Sweeper,
     /// When the shared store was last reached. `None` for a store that only this market uses.
     freshness: Option<StoreFreshness>,
     /// The other markets on a shared store.
@@ -175,6 +177,7 @@ impl App {
             queued: Box::new(lanes.queued()),
             log: store.log,
         });
+        let sweeper = Sweeper::new(store.ranking, steady.clone(), random);
         let backlogs = upkeep::start(store.upkeep, steady.clone(), parts.closing.clone());
         tokio::spawn(steady.run(parts.closing.clone()));
         tokio::spawn(talkers.run(parts.closing.clone()));
@@ -195,6 +198,7 @@ impl App {
             outputs: Outputs::default(),
             store_queues: store.queues,
             backlogs,
+            sweeper,
             freshness,
             replicas: store.replicas,
             store_health: store.health,

@@ -98,6 +98,7 @@ impl App {
         let served = CancellationToken::new();
         let noting =
             tokio::spawn(audit::keep(self.refusals, self.lanes.ledgers(), parts.clock, served.clone()));
+        tokio::spawn(self.sweeper.run(self.lanes.ledgers(), parts.closing.clone()));
         let rotating = tokio::spawn(self.rotator.run(shutdown.clone()));
         let mut listener = self.listener;
         manager::opened(listener.local_addr().ok());

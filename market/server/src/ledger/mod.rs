@@ -277,7 +277,8 @@ fn lane_of(command: &Command, lanes: usize) -> usize {
         | Action::Ship(_)
         | Action::Deliver(_)
         | Action::Test(_)
-        | Action::Redeliver(_) => command.caller.0.as_u128(),
+        | Action::Redeliver(_)
+        | Action::Rank(_) => command.caller.0.as_u128(),
         Action::Suspend(action::Suspend { party, .. }) | Action::Reinstate(action::Reinstate { party }) => {
             party.0.as_u128()
         }

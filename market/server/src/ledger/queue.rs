@@ -232,6 +232,7 @@ fn rows_of(job: &Job) -> usize {
         Action::Place(action::Place(lines)) => lines.len(),
         Action::Sync(action::Sync { lines, .. }) => lines.len(),
         Action::Redeliver(action::Redeliver { letters, .. }) => letters.len(),
+        Action::Rank(action::Rank(levels)) => levels.len(),
         _ => 1,
     };
     rows.max(1)

@@ -6,7 +6,7 @@ use std::{
 };
 
 use souk_domain::{Item, ItemId, PartyId};
-use souk_search::{Conditions, SearchQuery, StandingQueries};
+use souk_search::{Conditions, ItemTerms, SearchQuery, StandingQueries};
 use tokio::sync::watch;
 
 /// Maximum number of watched searches.
@@ -24,9 +24,12 @@ pub(super) type GroupId = u64;
 pub(super) struct Groups {
     queries: StandingQueries<GroupId>,
     groups: HashMap<GroupId, Group>,
+    /// The groups that can be joined.
+    by_conditions: HashMap<Conditions, GroupId>,
     /// The groups whose result contains an item. Items in no result have no entry.
     by_item: BTreeMap<ItemId, Vec<GroupId>>,
     by_party: HashMap<PartyId, usize>,
+    watchers: usize,
     last_group: GroupId,
     /// The number of the latest change. Changes are numbered so that each watcher can continue where it was.
     last_change: u64,
@@ -81,15 +84,15 @@ impl Groups {
         conditions: Conditions,
     ) -> Option<(GroupId, watch::Receiver<()>)> {
         let watching = self.by_party.get(&party).copied().unwrap_or_default();
-        let free = MAX_WATCHES.saturating_sub(self.watchers());
+        let free = MAX_WATCHES.saturating_sub(self.watchers);
         // No more than are left for others (Choudhury and Hahne, 1998).
         if watching >= free.min(MAX_WATCHES_OF_PARTY) {
             return None;
         }
         *self.by_party.entry(party).or_default() += 1;
-        let same = |group: &&mut Group| group.end.is_none() && group.conditions == conditions;
-        let id = match self.groups.iter_mut().find(|(_, group)| same(group)) {
-            Some((id, _)) => *id,
+        self.watchers += 1;
+        let id = match self.by_conditions.get(&conditions) {
+            Some(id) => *id,
             None => self.add(conditions),
         };
         let group = self.groups.get_mut(&id)?;
@@ -100,6 +103,7 @@ impl Groups {
     fn add(&mut self, conditions: Conditions) -> GroupId {
         self.last_group += 1;
         self.queries.insert(self.last_group, conditions.clone());
+        self.by_conditions.insert(conditions.clone(), self.last_group);
         let (result, news) = (HashMap::new(), watch::Sender::new(()));
         self.groups.insert(self.last_group, Group { conditions, result, news, watchers: 0, end: None });
         self.last_group
@@ -109,6 +113,7 @@ impl Groups {
     pub(super) fn leave(&mut self, party: PartyId, id: GroupId) {
         if let Some(count) = self.by_party.get_mut(&party) {
             *count -= 1;
+            self.watchers -= 1;
             if *count == 0 {
                 self.by_party.remove(&party);
             }
@@ -125,6 +130,10 @@ impl Groups {
     fn end(&mut self, id: GroupId, end: End) {
         let Some(group) = self.groups.get_mut(&id) else { return };
         self.queries.remove(id);
+        // A group that ended earlier may have a successor.
+        if self.by_conditions.get(&group.conditions) == Some(&id) {
+            self.by_conditions.remove(&group.conditions);
+        }
         for item in group.result.drain().map(|(item, _)| item) {
             if let Some(groups) = self.by_item.get_mut(&item) {
                 groups.retain(|of| *of != id);
@@ -144,11 +153,10 @@ impl Groups {
         }
     }
 
-    /// Compares the current state of an item with every query. `is_hidden` means that no search finds it, because its
-    /// seller is suspended.
-    pub(super) fn evaluate(&mut self, item: &Item, is_hidden: bool) {
-        let mut matching = if is_hidden { Vec::new() } else { self.queries.matching(item) };
-        matching.sort_unstable();
+    /// Compares the current state of an item with the queries that it may match. `terms` are the item's; `None` means that
+    /// no search finds it, because its seller is suspended.
+    pub(super) fn evaluate(&mut self, item: &Item, terms: Option<&ItemTerms>) {
+        let matching = terms.map_or_else(Vec::new, |terms| self.queries.matching(item, terms));
         let before = self.by_item.remove(&item.id).unwrap_or_default();
         self.last_change += 1;
         for id in before.iter().filter(|id| matching.binary_search(id).is_err()) {
@@ -229,7 +237,8 @@ impl Groups {
         self.groups.len()
     }
 
-    fn watchers(&self) -> usize {
-        self.by_party.values().sum()
+    /// Returns how many times a query was compared with an item.
+    pub(super) fn compared(&self) -> u64 {
+        self.queries.compared()
     }
 }

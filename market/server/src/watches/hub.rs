@@ -7,7 +7,7 @@ use std::{
 };
 
 use souk_domain::{Item, ItemId, PartyId};
-use souk_search::{Search, SearchLoad};
+use souk_search::{ItemTerms, Search, SearchLoad};
 use souk_store::{ItemQuery, Reads, StoreError};
 use tokio::{
     sync::watch,
@@ -239,9 +239,11 @@ impl Hub {
     }
 
     fn evaluate(&self, items: &[Item]) {
-        let mut state = self.shared.lock();
         for item in items {
-            state.groups.evaluate(item, self.hidden.contains(&item.seller));
+            let is_hidden = self.hidden.contains(&item.seller);
+            // Before the lock, which is taken for one item at a time: a commit may be waiting for it.
+            let terms = (!is_hidden).then(|| ItemTerms::of(item));
+            self.shared.lock().groups.evaluate(item, terms.as_ref());
         }
     }
 

@@ -1,4 +1,5 @@
-//! Watched searches: every distinct query is compared once with every changed item, however many watchers it has.
+//! Watched searches: every distinct query is compared at most once with every changed item, however many watchers it has, and
+//! only if the item has the query's rarest word.
 //!
 //! One thread, the hub, follows the item feed as the index does, the suspensions, and the stock moves that are not in
 //! the feed. It keeps the result of each query. A watcher is notified when its result has changed, and compares it with
@@ -149,6 +150,11 @@ impl Watches {
     /// Returns the number of distinct queries.
     pub fn queries(&self) -> usize {
         self.shared.lock().groups.len()
+    }
+
+    /// Returns how many times a query was compared with a changed item.
+    pub fn comparisons(&self) -> u64 {
+        self.shared.lock().groups.compared()
     }
 
     /// Waits for the thread to end, which it does once the market closes.

@@ -1,13 +1,14 @@
 //! The results of watched searches, without a store.
 
 use souk_domain::{
-    Category, Description, DisplayName, Item, ItemId, ItemName, Money, PartyId, RatingSummary, Timestamp,
+    Category, Description, DisplayName, Item, ItemId, ItemName, Money, PartyId, RankClass, RatingSummary,
+    SalesLevel, Timestamp,
 };
-use souk_search::{Conditions, SearchQuery, SearchText};
+use souk_search::{Conditions, ItemTerms, SearchQuery, SearchText};
 use uuid::Uuid;
 
 use super::{
-    Difference, End, MAX_WATCHES_OF_PARTY,
+    Difference, End, MAX_WATCHES, MAX_WATCHES_OF_PARTY,
     groups::{GroupId, Groups, MAX_RESULT},
 };
 
@@ -26,6 +27,8 @@ fn item(number: i64, name: &str, version: i64) -> Item {
         sold: 0,
         withdrawn: 0,
         rating: RatingSummary::default(),
+        sales_level: SalesLevel::default(),
+        rank_class: RankClass::default(),
         version,
         created_at: Timestamp(0),
         updated_at: Timestamp(0),
@@ -39,6 +42,10 @@ fn party(number: u128) -> PartyId {
 
 fn query(text: &str) -> Conditions {
     Conditions::of(&SearchQuery { text: SearchText::parse(text).unwrap(), ..SearchQuery::default() })
+}
+
+fn evaluate(groups: &mut Groups, item: Item) {
+    groups.evaluate(&item, Some(&ItemTerms::of(&item)));
 }
 
 fn ids(numbers: &[i64]) -> Vec<ItemId> {
@@ -61,17 +68,17 @@ fn watchers_of_one_query_share_its_result() {
     let (same, of_bob) = groups.join(party(2), query("LAMP")).unwrap();
     let (chair, of_carol) = groups.join(party(3), query("chair")).unwrap();
     assert_eq!((same, groups.len()), (lamp, 2));
-    groups.evaluate(&item(1, "Lamp", 1), false);
+    evaluate(&mut groups, item(1, "Lamp", 1));
     assert!(of_alice.has_changed().unwrap() && of_bob.has_changed().unwrap());
     assert!(!of_carol.has_changed().unwrap(), "only those whose result has changed are woken");
     assert_eq!(difference(&groups, lamp, 0, &[]), expected(&[1], &[], 1));
 
     of_alice.mark_unchanged();
-    groups.evaluate(&item(1, "Lamp", 1), false);
+    evaluate(&mut groups, item(1, "Lamp", 1));
     assert!(!of_alice.has_changed().unwrap(), "it was compared before");
-    groups.evaluate(&item(1, "Chair", 2), false);
+    evaluate(&mut groups, item(1, "Chair", 2));
     assert_eq!(difference(&groups, lamp, 1, &[1]), expected(&[], &[1], 1));
-    groups.evaluate(&item(1, "Chair", 2), true);
+    groups.evaluate(&item(1, "Chair", 2), None);
     assert_eq!(difference(&groups, chair, 0, &[1]), expected(&[], &[1], 0), "its seller is suspended");
 
     for party in [1, 2].map(party) {
@@ -86,7 +93,7 @@ fn changes_come_in_pages_and_in_order() {
     let mut groups = Groups::default();
     let (all, _news) = groups.join(party(1), query("")).unwrap();
     for number in [3, 1, 2] {
-        groups.evaluate(&item(number, "Lamp", 1), false);
+        evaluate(&mut groups, item(number, "Lamp", 1));
     }
     let first = groups.difference(all, 0, std::iter::empty(), 2).unwrap();
     assert_eq!((&first.changed, first.more), (&ids(&[3, 1]), true));
@@ -101,9 +108,9 @@ fn result_is_bounded_and_its_end_concerns_nobody_else() {
     let (all, news) = groups.join(party(1), query("")).unwrap();
     let (lamp, _news) = groups.join(party(2), query("lamp")).unwrap();
     let many = i64::try_from(MAX_RESULT).unwrap();
-    groups.evaluate(&item(0, "Lamp", 1), false);
+    evaluate(&mut groups, item(0, "Lamp", 1));
     for number in 1..=many {
-        groups.evaluate(&item(number, "Chair", 1), false);
+        evaluate(&mut groups, item(number, "Chair", 1));
     }
     assert!(news.has_changed().unwrap());
     assert_eq!(groups.difference(all, 0, std::iter::empty(), 10), Err(End::TooManyMatches));
@@ -124,4 +131,29 @@ fn party_watches_only_so_much() {
     let (lamp, _news) = groups.join(party(2), query("lamp")).unwrap();
     groups.leave(party(1), lamp);
     assert!(groups.join(party(1), query("lamp")).is_some());
+}
+
+/// A commit waits for the lock under which an item is compared.
+#[test]
+fn changed_item_is_compared_with_few_of_the_queries() {
+    let mut groups = Groups::default();
+    let mut joined = Vec::new();
+    for number in 0..MAX_WATCHES {
+        let watcher = party(number as u128);
+        joined.push((watcher, groups.join(watcher, query(&format!("brass lamp model{number}"))).unwrap().0));
+    }
+    assert_eq!(groups.len(), MAX_WATCHES);
+    for number in 0..100 {
+        evaluate(&mut groups, item(number, "Brass lamp", 1));
+    }
+    let warmed_up = groups.compared();
+    for number in 100..1_100 {
+        evaluate(&mut groups, item(number, &format!("Brass lamp model{number}"), 1));
+    }
+    let compared = groups.compared() - warmed_up;
+    assert!(compared <= 20_000, "{compared} comparisons for 1,000 items");
+    for (watcher, group) in joined {
+        groups.leave(watcher, group);
+    }
+    assert!(groups.is_empty());
 }

@@ -144,6 +144,7 @@ fn save(state: &mut State, rows: &WorkingSet) -> Receipt {
     for order in rows.orders.changes().filter_map(|(_, order)| order) {
         state.orders.put(order.clone());
     }
+    state.count_sold(&rows.tally);
     for (id, ride) in rows.rides.changes() {
         state.rides.extend(ride.map(|ride| (id, ride.clone())));
     }

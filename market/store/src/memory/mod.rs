@@ -13,6 +13,7 @@ mod lane;
 mod mailbox;
 mod mailboxes;
 mod orders;
+mod ranking;
 mod reads;
 mod rows;
 mod state;
@@ -51,6 +52,7 @@ pub fn open() -> Store {
         tracks: Arc::new(memory.clone()),
         clocks: Arc::new(memory.clone()),
         upkeep: Arc::new(memory.clone()),
+        ranking: Arc::new(memory.clone()),
         archive: Arc::new(memory),
         replicas: None,
         health: Health::default(),

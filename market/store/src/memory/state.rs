@@ -7,7 +7,7 @@ use std::{
 
 use souk_domain::{
     DeadLetter, DeadLetterId, Event, Item, ItemId, NameKey, Party, PartyId, Recorded, RequestId, Ride,
-    RideId, Role, SalesChange, SalesKey, Sku, Stars, Till, TillId, Timestamp, Wish,
+    RideId, Role, SalesChange, SalesKey, Sku, Stars, Tally, Till, TillId, Timestamp, Wish,
 };
 use uuid::Uuid;
 
@@ -16,7 +16,7 @@ use super::{
     orders::Orders,
 };
 use crate::{
-    ClockMark, FeedPosition, TrackPoint,
+    ClockMark, FeedPosition, SweepMark, TrackPoint,
     audit::{AuditRow, Head},
 };
 
@@ -50,6 +50,9 @@ pub(super) struct State {
     pub(super) last_dead_letter: i64,
     pub(super) audit: Vec<AuditRow>,
     pub(super) clock: Option<ClockMark>,
+    /// The units sold by item and day, in orders that were not cancelled.
+    pub(super) sold: BTreeMap<(ItemId, i64), i64>,
+    pub(super) sweep: SweepMark,
     pub(super) archived: Archived,
     pub(super) last_item: i64,
     pub(super) last_order: i64,
@@ -127,6 +130,13 @@ impl State {
             item.seller_name = seller.display_name.clone();
         }
         Some(item)
+    }
+
+    /// Adds what a batch has sold.
+    pub(super) fn count_sold(&mut self, tally: &Tally) {
+        for (key, change) in &tally.sales {
+            *self.sold.entry((key.item, key.day)).or_default() += change.units;
+        }
     }
 
     /// Moves changed items to the end of the feed. Each item is in the feed once, at its latest change.

@@ -5,8 +5,8 @@ use std::fmt::Display;
 
 use souk_domain::{
     Callback, CancelReason, Category, Description, DisplayName, Fingerprint, Item, ItemId, ItemName, Money,
-    Order, OrderId, OrderStatus, Party, PartyId, RatingSummary, Recorded, Ride, RideId, Role, Sequence, Sku,
-    Suspension, SuspensionReason, Timestamp,
+    Order, OrderId, OrderStatus, Party, PartyId, RankClass, RatingSummary, Recorded, Ride, RideId, Role,
+    SalesLevel, Sequence, Sku, Suspension, SuspensionReason, Timestamp,
 };
 use tokio_postgres::{Row, types::FromSql};
 use uuid::Uuid;
@@ -112,11 +112,18 @@ pub(super) fn item(row: &Row) -> Result<Item, Failure> {
         updated_at: time(row, 16)?,
         deleted_at: optional_time(row, 17)?,
         sku: get::<Option<String>>(row, 18)?.map(Sku::trusted),
+        sales_level: SalesLevel::stored(small(row, 19)?),
+        rank_class: RankClass::stored(small(row, 20)?),
     })
 }
 
 /// The index of the first column after those of [`item`].
-pub(super) const AFTER_ITEM: usize = 19;
+pub(super) const AFTER_ITEM: usize = 21;
+
+/// Returns a number of a column of type SMALLINT that fits into a byte.
+pub(super) fn small(row: &Row, column: usize) -> Result<u8, Failure> {
+    u8::try_from(get::<i16>(row, column)?).map_err(unreadable)
+}
 
 pub(super) fn order(row: &Row) -> Result<Order, Failure> {
     Ok(Order {

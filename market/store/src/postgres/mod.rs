@@ -40,6 +40,7 @@ mod name_keys;
 #[cfg(test)]
 mod plans;
 mod pool;
+mod ranking;
 #[cfg(test)]
 mod rating_cost;
 mod reads;
@@ -145,6 +146,7 @@ pub async fn open_reporting(
         tracks: mailboxes.clone(),
         clocks: mailboxes.clone(),
         upkeep: mailboxes.clone(),
+        ranking: mailboxes.clone(),
         archive: mailboxes.clone(),
         mailboxes,
         replicas,

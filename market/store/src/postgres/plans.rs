@@ -4,7 +4,8 @@
 use souk_testkit::{database::DatabaseServer, postgres::is_there};
 
 use super::{
-    address::SESSION, backlog, consumers, dead_letters, expand, mailboxes, reads, schema, settle, statements,
+    address::SESSION, backlog, consumers, dead_letters, expand, mailboxes, ranking, reads, schema, settle,
+    statements,
 };
 
 /// Returns the server's generic plan of a statement, one line for each step.
@@ -55,7 +56,12 @@ fn no_statement_of_the_hot_path_scans_a_whole_table() {
         .chain(consumers::HOT)
         .chain(consumers::PLANNED)
         .chain(dead_letters::PLANNED);
-    let all = all.chain(settle::PLANNED).chain(expand::PLANNED).chain(backlog::PLANNED).chain(&held);
+    let all = all
+        .chain(settle::PLANNED)
+        .chain(expand::PLANNED)
+        .chain(backlog::PLANNED)
+        .chain(ranking::PLANNED)
+        .chain(&held);
     let offences: Vec<_> = all
         .filter_map(|sql| {
             let plan = plan(&server, sql);

@@ -180,6 +180,8 @@ fn add_items(pipeline: &mut Pipeline<'_>, rows: &WorkingSet) -> Option<usize> {
                 column!(searchable, |item| item.deleted_at.map(|time| time.0)),
                 column!(searchable, |item| item.description.as_str().to_owned()),
                 column!(searchable, |item| item.sku.as_ref().map(Sku::as_str).map(str::to_owned)),
+                column!(searchable, |item| i16::from(item.sales_level.get())),
+                column!(searchable, |item| i16::from(item.rank_class.get())),
             ],
         )
     })

@@ -10,7 +10,8 @@ macro_rules! item_columns {
     () => {
         "item.id, item.seller, party.display_name, item.name, item.description, item.category, item.amount_minor, \
          item.currency, item.quantity, item.supplied, item.sold, item.withdrawn, item.rating_count, \
-         item.rating_stars, item.version, item.created_at, item.updated_at, item.deleted_at, item.sku"
+         item.rating_stars, item.version, item.created_at, item.updated_at, item.deleted_at, item.sku, \
+         item.sales_level, item.rank_class"
     };
 }
 pub(super) use item_columns;
@@ -125,20 +126,22 @@ pub(super) const OPEN_MAILBOXES: &str = "INSERT INTO mailbox (party, role, callb
 /// while it is open, so a reader of the item at its position sees the result of this transaction.
 pub(super) const PUT_ITEMS: &str = "WITH put AS (INSERT INTO item (id, seller, name, category, amount_minor, currency, quantity, \
      supplied, sold, withdrawn, rating_count, rating_stars, version, created_at, updated_at, deleted_at, description, \
-     sku, feed_position) \
+     sku, sales_level, rank_class, feed_position) \
      SELECT new.id, new.seller, new.name, new.category, new.amount_minor, new.currency, new.quantity, new.supplied, \
      new.sold, new.withdrawn, new.rating_count, new.rating_stars, new.version, new.created_at, new.updated_at, \
-     new.deleted_at, new.description, new.sku, own_places.first + new.place \
+     new.deleted_at, new.description, new.sku, new.sales_level, new.rank_class, own_places.first + new.place \
      FROM unnest($1::BIGINT[], $2::UUID[], $3::TEXT[], $4::TEXT[], $5::BIGINT[], $6::TEXT[], $7::BIGINT[], $8::BIGINT[], \
      $9::BIGINT[], $10::BIGINT[], $11::BIGINT[], $12::BIGINT[], $13::BIGINT[], $14::BIGINT[], $15::BIGINT[], \
-     $16::BIGINT[], $17::TEXT[], $18::TEXT[]) WITH ORDINALITY \
+     $16::BIGINT[], $17::TEXT[], $18::TEXT[], $19::SMALLINT[], $20::SMALLINT[]) WITH ORDINALITY \
      AS new (id, seller, name, category, amount_minor, currency, quantity, supplied, sold, withdrawn, rating_count, \
-     rating_stars, version, created_at, updated_at, deleted_at, description, sku, place) CROSS JOIN own_places \
+     rating_stars, version, created_at, updated_at, deleted_at, description, sku, sales_level, rank_class, place) \
+     CROSS JOIN own_places \
      ON CONFLICT (id) DO UPDATE SET sku = excluded.sku, name = excluded.name, category = excluded.category, \
      amount_minor = excluded.amount_minor, currency = excluded.currency, quantity = excluded.quantity, \
      supplied = excluded.supplied, sold = excluded.sold, withdrawn = excluded.withdrawn, \
      rating_count = excluded.rating_count, rating_stars = excluded.rating_stars, version = excluded.version, \
      updated_at = excluded.updated_at, deleted_at = excluded.deleted_at, description = excluded.description, \
+     sales_level = excluded.sales_level, rank_class = excluded.rank_class, \
      feed_position = greatest(item.feed_position, excluded.feed_position) \
      WHERE item.seller = excluded.seller AND item.created_at = excluded.created_at RETURNING feed_position) \
      SELECT max(feed_position), must_be(count(*), cardinality($1)) FROM put";

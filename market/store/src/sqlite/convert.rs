@@ -10,8 +10,8 @@ use rusqlite::{
 use serde::de::DeserializeOwned;
 use souk_domain::{
     Callback, CancelReason, Category, Description, DisplayName, Item, ItemId, ItemName, Money, Order,
-    OrderId, OrderStatus, Party, PartyId, RatingSummary, RideId, Role, Sku, Suspension, SuspensionReason,
-    TillId, Timestamp,
+    OrderId, OrderStatus, Party, PartyId, RankClass, RatingSummary, RideId, Role, SalesLevel, Sku,
+    Suspension, SuspensionReason, TillId, Timestamp,
 };
 use uuid::Uuid;
 
@@ -22,7 +22,8 @@ use crate::{
 
 /// The columns that [`item`] reads, from `item` joined with its seller in `party`.
 pub(super) const ITEM: &str = "item.id, seller, display_name, name, description, category, amount_minor, currency, \
-     quantity, supplied, sold, withdrawn, rating_count, rating_stars, version, created_at, updated_at, deleted_at, sku";
+     quantity, supplied, sold, withdrawn, rating_count, rating_stars, version, created_at, updated_at, deleted_at, sku, \
+     sales_level, rank_class";
 
 /// The columns that [`order`] reads, in its order, from `orders` with [`ORDER_PARTIES`]. A name that an order leaves out is
 /// the first that was replaced after it was placed, or else the present one.
@@ -139,6 +140,8 @@ pub(super) fn item(row: &Row<'_>) -> Result<Item, Error> {
         updated_at: time(row, 16)?,
         deleted_at: optional_time(row, 17)?,
         sku: row.get::<_, Option<String>>(18)?.map(Sku::trusted),
+        sales_level: SalesLevel::stored(row.get(19)?),
+        rank_class: RankClass::stored(row.get(20)?),
     })
 }
 

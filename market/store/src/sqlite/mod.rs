@@ -43,6 +43,7 @@ mod ownership;
 mod partial;
 mod party_numbers;
 mod pool;
+mod ranking;
 #[cfg(test)]
 mod rating_cost;
 mod reads;
@@ -182,6 +183,7 @@ fn open_with(path: &Path, limits: Limits, progress: &OpeningProgress) -> Result<
         tracks: mailboxes.clone(),
         clocks: mailboxes.clone(),
         upkeep: mailboxes.clone(),
+        ranking: mailboxes.clone(),
         archive: mailboxes,
         replicas: None,
         health,

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::open;
 use crate::{
     ByReliability, DueQuery, FeedPosition, Fix, ItemQuery, Lane, LeaseOwner, OrderQuery, OrdersOf, Retention,
-    Settlement, Store, Verdict,
+    Settlement, Store, SweepPlace, SweepProgress, SweepRequest, Verdict,
     fixture::{self, ALICE, BOB, ITEM, NOW, act, buy},
 };
 
@@ -73,6 +73,18 @@ async fn read(store: &Store) {
     reads.feed_end().await.unwrap();
     reads.request(BOB, RequestId(Uuid::nil())).await.unwrap();
     reads.totals().await.unwrap();
+    sweep(store).await;
+}
+
+async fn sweep(store: &Store) {
+    let ranking = &store.ranking;
+    for day in [1, 2] {
+        let request = SweepRequest { day, now: Timestamp(NOW.0 * day), lease: Duration::ZERO };
+        let look = ranking.claim_sweep(request).await.unwrap();
+        ranking.sweep(day, SweepPlace::START).await.unwrap();
+        let progress = SweepProgress::Through(SweepPlace::START, NOW);
+        ranking.advance_sweep(look.mark.epoch, progress).await.unwrap();
+    }
 }
 
 async fn deliver(store: &Store) {

@@ -85,12 +85,12 @@ fn save_items(connection: &Connection, rows: &WorkingSet) -> Result<Option<FeedP
     let mut put = connection.prepare_cached(
         "INSERT INTO item (id, seller, name, category, amount_minor, currency, quantity, supplied, sold, \
          withdrawn, rating_count, rating_stars, version, created_at, updated_at, deleted_at, feed_position, \
-         description, sku) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19) \
+         description, sku, sales_level, rank_class) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21) \
          ON CONFLICT (id) DO UPDATE SET name = ?3, category = ?4, amount_minor = ?5, currency = ?6, quantity = ?7, \
          supplied = ?8, sold = ?9, withdrawn = ?10, rating_count = ?11, rating_stars = ?12, version = ?13, \
          updated_at = ?15, deleted_at = ?16, feed_position = ?17, description = ?18, \
-         sku = ?19",
+         sku = ?19, sales_level = ?20, rank_class = ?21",
     )?;
     let mut stock = connection.prepare_cached(
         "UPDATE item SET quantity = ?, supplied = ?, sold = ?, withdrawn = ?, version = ?, updated_at = ? \
@@ -143,6 +143,8 @@ fn put_item(put: &mut CachedStatement<'_>, item: &Item, position: i64) -> Result
         position,
         item.description.as_str(),
         item.sku.as_ref().map(Sku::as_str),
+        item.sales_level.get(),
+        item.rank_class.get(),
     ])?;
     Ok(())
 }

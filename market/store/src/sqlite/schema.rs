@@ -35,6 +35,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration::Script(include_str!("migrations/0019_told.sql")),
     Migration::Steps(NAME_KEYS),
     Migration::Script(include_str!("migrations/0021_lists.sql")),
+    Migration::Script(include_str!("migrations/0023_rank.sql")),
 ];
 
 /// Brings the file up to date. A market that was killed in between continues where it was.

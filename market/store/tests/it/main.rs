@@ -22,6 +22,7 @@ mod lane;
 mod merging;
 mod model;
 mod names;
+mod ranking;
 mod ratings;
 mod rejections;
 mod reliability;

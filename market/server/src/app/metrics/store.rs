@@ -27,12 +27,26 @@ impl App {
             "Entries of the audit log that are still to be compressed (SQLite) or chained (PostgreSQL)",
             move || look.number(|found| found.audit_entries),
         );
+        self.add_sweep(metrics);
         if let Some(queues) = &self.store_queues {
             add_queues(queues, metrics);
         }
         if let Some(log) = &self.parts.log {
             add_log(log, metrics);
         }
+    }
+
+    fn add_sweep(&self, metrics: &mut Metrics) {
+        let report = self.sweeper.report();
+        let help = "Daily sweeps over the rank classes of items that this market has finished";
+        metrics.counter("souk_rank_sweeps", help, move || report.sweeps());
+        let report = self.sweeper.report();
+        metrics.counter("souk_ranked_items", "Items whose rank class these sweeps have changed", move || {
+            report.items()
+        });
+        let report = self.sweeper.report();
+        let help = "For how long the sweep of the present day has been due or under way; 0: it is done";
+        metrics.gauge("souk_rank_sweep_due_seconds", help, move || seconds(report.due_for()));
     }
 
     /// Adds the metrics of a database that several markets may share.
