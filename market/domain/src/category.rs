@@ -1,14 +1,16 @@
 //! Item categories: paths of lower-case slugs.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use super::Invalid;
+use super::{Invalid, shared};
 
 /// A category path such as `electronics/audio`: 1 to 5 parts of 1 to 40 characters from `a-z 0-9 -`, none
 /// starting or ending with `-`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Category(String);
+pub struct Category(#[serde(with = "shared")] Arc<str>);
 
 impl Category {
     /// The maximum number of parts in a path.
@@ -33,7 +35,7 @@ impl Category {
                 Self::MAX_PART_CHARS
             )));
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 
     /// Returns the whole path.
@@ -43,6 +45,11 @@ impl Category {
 
     /// Wraps a path that was accepted before, such as one read from the store.
     pub fn trusted(text: String) -> Self {
+        Self(text.into())
+    }
+
+    /// Does the same without a copy.
+    pub fn shared(text: Arc<str>) -> Self {
         Self(text)
     }
 }

@@ -88,6 +88,8 @@ uuid_id! {
 pub struct IdRange {
     /// In descending order, so that the next number can be popped off the end.
     left: Vec<i64>,
+    /// The smallest number.
+    first: i64,
     /// One more than the largest number.
     end: i64,
 }
@@ -96,14 +98,15 @@ impl IdRange {
     /// Creates a range of `count` consecutive numbers from `first`.
     pub fn new(first: i64, count: usize) -> Self {
         let end = first.saturating_add(i64::try_from(count).unwrap_or(i64::MAX));
-        Self { left: (first..end).rev().collect(), end }
+        Self { left: (first..end).rev().collect(), first, end }
     }
 
     /// Creates a range of the given numbers, in any order.
     pub fn of(mut numbers: Vec<i64>) -> Self {
         numbers.sort_unstable_by_key(|number| std::cmp::Reverse(*number));
         let end = numbers.first().map_or(0, |last| last.saturating_add(1));
-        Self { left: numbers, end }
+        let first = numbers.last().copied().unwrap_or(0);
+        Self { left: numbers, first, end }
     }
 
     /// Takes the next number; `None` if all are taken, which only a defect in the store can cause.
@@ -114,6 +117,11 @@ impl IdRange {
     /// Returns the next number without taking it; one past the largest if all are taken.
     pub fn next(&self) -> i64 {
         self.left.last().copied().unwrap_or(self.end)
+    }
+
+    /// Returns the smallest of all numbers, taken or not; `None` if none were reserved.
+    pub fn first(&self) -> Option<i64> {
+        (self.first < self.end).then_some(self.first)
     }
 
     /// Returns the numbers that have not been taken, in descending order.

@@ -34,6 +34,7 @@ mod rating;
 mod refusal;
 mod ride;
 mod sales;
+mod shared;
 mod tally;
 mod text;
 mod till;

@@ -100,6 +100,21 @@ pub struct OrderLine {
 }
 
 impl Order {
+    /// Returns the order as it was when it was placed.
+    #[must_use]
+    pub fn as_placed(self) -> Self {
+        Self {
+            status: OrderStatus::Placed,
+            ride: None,
+            shipped_at: None,
+            delivered_at: None,
+            cancelled_at: None,
+            cancelled_by: None,
+            cancel_reason: None,
+            ..self
+        }
+    }
+
     /// Returns when the order reached its final state; `None` before that.
     pub fn finished_at(&self) -> Option<Timestamp> {
         match self.status {

@@ -4,13 +4,15 @@
 //! Surrounding white space is trimmed and the rest is normalised to NFC (Unicode UAX #15), so that two
 //! encodings of the same name compare equal. Line breaks become LF, whatever system they come from. Control
 //! characters are refused because the text is printed on other users' terminals.
+//!
+//! Copies of a text share it: a purchase copies its order's names several times.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization as _;
 
-use super::{Invalid, name};
+use super::{Invalid, name, shared};
 
 /// The longest UTF-8 encoding of a character. A text with more bytes than its limit times this is refused
 /// before it is scanned.
@@ -21,7 +23,7 @@ macro_rules! text {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
-        pub struct $name(String);
+        pub struct $name(#[serde(with = "shared")] Arc<str>);
 
         impl $name {
             /// The maximum length in characters (Unicode scalar values), after trimming and normalisation.
@@ -34,7 +36,7 @@ macro_rules! text {
             /// Fails if the text is too long or too short, or contains a control character or, in a name, an
             /// invisible one.
             pub fn parse(text: &str) -> Result<Self, Invalid> {
-                parse(text, $least, $most, Kind::$kind).map(Self)
+                parse(text, $least, $most, Kind::$kind).map(Self::trusted)
             }
 
             /// Returns the text, trimmed and in NFC.
@@ -44,6 +46,11 @@ macro_rules! text {
 
             /// Wraps a text that was accepted before, such as one read from the store.
             pub fn trusted(text: String) -> Self {
+                Self(text.into())
+            }
+
+            /// Does the same without a copy.
+            pub fn shared(text: Arc<str>) -> Self {
                 Self(text)
             }
         }
@@ -89,7 +96,7 @@ text! {
 impl Default for Description {
     /// Returns the empty description.
     fn default() -> Self {
-        Self(String::new())
+        Self(Arc::default())
     }
 }
 

@@ -104,7 +104,7 @@ pub(crate) const CONDITIONS: &[Condition] = &[
         invariant: "I5",
         holds: "each delivery has its event",
         violators: "SELECT delivery.sequence AS violator FROM delivery LEFT JOIN event ON event.seq = delivery.event \
-                    WHERE delivery.event IS NOT NULL AND event.seq IS NULL",
+                    WHERE delivery.event <> 0 AND event.seq IS NULL",
     },
     Condition {
         invariant: "I6",

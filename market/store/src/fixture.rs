@@ -30,12 +30,21 @@ pub(crate) fn keys_of(command: &Command) -> Keys {
 
 /// Decides a command on the rows that were loaded for it.
 pub(crate) fn decided(rows: &mut WorkingSet, command: &Command) -> Result<Outcome, Refusal> {
+    decided_at(rows, command, NOW)
+}
+
+/// Does the same at a time.
+pub(crate) fn decided_at(
+    rows: &mut WorkingSet,
+    command: &Command,
+    now: Timestamp,
+) -> Result<Outcome, Refusal> {
     let mut events = 0;
     let mut event_ids = || {
         events += 1;
         EventId(Uuid::from_u128(command.request.id.0.as_u128() << 32 | events))
     };
-    decide(rows, command, &mut Context { now: NOW, steady_now: NOW, event_ids: &mut event_ids })
+    decide(rows, command, &mut Context { now, steady_now: now, event_ids: &mut event_ids })
 }
 
 /// Carries out a command, which must be accepted.

@@ -47,7 +47,7 @@ mod write_ahead_log;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use souk_domain::{ItemId, Keys, Party, PartyId, TillId, WorkingSet};
+use souk_domain::{ItemId, Keys, Party, PartyId, RequestId, TillId, WorkingSet};
 
 pub use archive::{AUDIT_STEP, Archive, DueOrders, ORDERS_STEP, PrunedBy};
 pub use backlog::{Backlogs, MOST_COUNTED, Reading, StoreQueues};
@@ -136,6 +136,24 @@ pub trait Lane: Send {
         Ok(Keys::default())
     }
 
+    /// Returns whether [`Lane::save`] fails with [`SaveError::Conflict`] if it meets a request that was carried out
+    /// before and was not loaded, so that the requests of a batch need not be loaded. A back end that has to look
+    /// anyway returns false.
+    fn notices_repetitions(&self) -> bool {
+        false
+    }
+
+    /// Returns whether one of these requests was carried out before. Called between [`Lane::load`] and the end of the
+    /// transaction.
+    ///
+    /// # Errors
+    ///
+    /// On an error the transaction has ended.
+    async fn has_requests(&mut self, requests: &[(PartyId, RequestId)]) -> Result<bool, StoreError> {
+        let _ = requests;
+        Ok(false)
+    }
+
     /// Writes everything that the rules have changed, in bulk, and commits durably. Saving
     ///
     /// - a party also opens its mailbox, sets the mailbox's callback and ends its back-off,
@@ -177,6 +195,8 @@ pub struct Receipt {
     pub stock_moves: Vec<ItemId>,
     /// The parties whose mailboxes got a delivery. May contain duplicates.
     pub recipients: Vec<PartyId>,
+    /// Whether one of these mailboxes may have a callback, to which its deliveries are sent.
+    pub has_callback: bool,
     /// Whether the commit queued an event for expansion.
     pub needs_expansion: bool,
     /// The standing of each party that was changed.

@@ -347,7 +347,7 @@ fn on_commit(
         }
         watches.stock_moved(&receipt.stock_moves);
         if !receipt.recipients.is_empty() {
-            relay.wake(&receipt.recipients);
+            relay.wake(&receipt.recipients, receipt.has_callback);
         }
         if receipt.needs_expansion {
             relay.expand();

@@ -51,3 +51,41 @@ impl Answers {
         let _ = self.0.send(batch);
     }
 }
+
+/// The channel of a waiting caller, and the answer queue of its server thread.
+pub(super) type Caller = (oneshot::Sender<Answer>, Answers);
+
+/// The callers of a batch, indexed like its commands. `None` after a caller has been answered.
+pub(super) struct Callers(Vec<Option<Caller>>);
+
+impl Callers {
+    pub(super) fn of(callers: Vec<Caller>) -> Self {
+        Self(callers.into_iter().map(Some).collect())
+    }
+
+    pub(super) fn answer(&mut self, places: &[usize], answers: Vec<Answer>) {
+        let waiting = places.iter().map(|place| self.0[*place].take());
+        hand_back(waiting.zip(answers).filter_map(|(caller, answer)| Some((caller?, answer))).collect());
+    }
+
+    /// Answers everybody who still waits.
+    pub(super) fn answer_rest(&mut self, answer: impl Fn() -> Answer) {
+        let waiting = self.0.iter_mut().filter_map(Option::take);
+        hand_back(waiting.map(|caller| (caller, answer())).collect());
+    }
+}
+
+/// Groups the answers by queue and hands each group back at once. A linear search suffices, because there are
+/// only as many queues as server threads.
+fn hand_back(answers: Vec<(Caller, Answer)>) {
+    let mut batches: Vec<(Answers, Vec<_>)> = Vec::new();
+    for ((caller, queue), answer) in answers {
+        match batches.iter_mut().find(|(of, _)| of.is_same(&queue)) {
+            Some((_, batch)) => batch.push((caller, answer)),
+            None => batches.push((queue, vec![(caller, answer)])),
+        }
+    }
+    for (queue, batch) in batches {
+        queue.hand_back(batch);
+    }
+}

@@ -6,10 +6,9 @@ use souk_domain::{
     AuditEntry, Command, Context, EventId, Keys, Outcome, Refusal, Timestamp, WorkingSet, decide,
 };
 use souk_store::{FeedPosition, Lane, Receipt, SaveError, StoreError};
-use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::{Answer, Done, Job, LANE_BATCH, LedgerError, OnCommit, answers::Answers, queue};
+use super::{Answer, Done, Job, LANE_BATCH, LedgerError, OnCommit, answers::Callers, queue};
 use crate::{clock::SteadyClock, random::Random};
 
 pub(super) struct Runner {
@@ -23,10 +22,16 @@ pub(super) struct Runner {
     refuse: CancellationToken,
     /// Whether a commit has been sent and not answered.
     is_committing: bool,
+    /// For how many more batches requests are looked up before they are decided.
+    wary: usize,
 }
 
 /// Maximum number of audit notes kept while the store is unavailable. Further ones are dropped and logged as such.
 const NOTES: usize = 1_024;
+
+/// For how many batches after a repeated request all of them are looked up. Repetitions come in groups, when a
+/// market was not reachable for a while.
+const WARY_BATCHES: usize = 64;
 
 /// Maximum number of attempts for a batch that conflicts with other markets.
 const ATTEMPTS: usize = 8;
@@ -61,6 +66,8 @@ struct Decided {
 /// The end of one attempt at a batch.
 enum Attempt {
     Done(Vec<Answer>),
+    /// One of its requests was carried out before, and none was looked up: nothing was changed.
+    Repeated,
     /// It conflicted with another market: nothing was changed, and a retry with freshly loaded rows may succeed.
     Conflict(BatchFailure),
 }
@@ -74,7 +81,7 @@ impl Runner {
     ) -> Self {
         // A generator of its own per lane, so that lanes share no lock for their event ids.
         let random = StdRng::from_seed(random.seed());
-        Self { lane, clock, on_commit, random, notes: Vec::new(), refuse, is_committing: false }
+        Self { lane, clock, on_commit, random, notes: Vec::new(), refuse, is_committing: false, wary: 0 }
     }
 
     /// Runs until all ledgers have been dropped and the queue is empty.
@@ -96,12 +103,12 @@ impl Runner {
                 match job {
                     Job::Command { command, caller, answers } => {
                         commands.push(command);
-                        callers.push(Some((caller, answers)));
+                        callers.push((caller, answers));
                     }
                     Job::Notes(entries) => self.keep(entries),
                 }
             }
-            self.execute(&commands, Callers(callers)).await;
+            self.execute(&commands, Callers::of(callers)).await;
         }
         if !self.notes.is_empty() {
             tracing::error!(
@@ -131,7 +138,7 @@ impl Runner {
         }
         let failure = if self.is_committing { BatchFailure::Indefinite } else { BatchFailure::Unavailable };
         self.is_committing = false;
-        callers.answer_rest(failure);
+        callers.answer_rest(|| Err(failure.into()));
     }
 
     fn keep(&mut self, entries: Vec<AuditEntry>) {
@@ -212,17 +219,45 @@ impl Runner {
     }
 
     async fn carry_out(&mut self, commands: &[&Command]) -> Result<Vec<Answer>, BatchFailure> {
-        let keys = keys_of(commands);
+        let mut keys = keys_of(commands);
+        // Hardly a request was carried out before, and a store that notices a repetition when it saves need not look for
+        // one.
+        let mut unread = Keys::default();
+        if self.lane.notices_repetitions() && self.wary == 0 {
+            std::mem::swap(&mut unread.requests, &mut keys.requests);
+        }
+        self.wary = self.wary.saturating_sub(1);
         let mut failure = BatchFailure::Unavailable;
         for _ in 0..ATTEMPTS {
             match self.attempt(&keys, commands).await? {
                 Attempt::Done(answers) => return Ok(answers),
+                Attempt::Repeated => {
+                    keys.requests.append(&mut unread.requests);
+                    self.wary = WARY_BATCHES;
+                    continue;
+                }
                 Attempt::Conflict(persisting) => failure = persisting,
             }
             tracing::debug!(commands = commands.len(), "a batch conflicts with another market");
         }
         // A command that is alone can only have met another market's rows, however often it was retried.
         Err(if commands.len() > 1 { failure } else { BatchFailure::Unavailable })
+    }
+
+    /// Returns whether a request was carried out before that is not looked up and would not be saved, such as that of a
+    /// refused command. Its repetition has the first outcome.
+    async fn is_repeated(
+        &mut self,
+        keys: &Keys,
+        rows: &WorkingSet,
+        commands: &[&Command],
+    ) -> Result<bool, BatchFailure> {
+        let is_unsaved = |request: &_| keys.requests.is_empty() && rows.requests.row(*request).is_none();
+        let unsaved: Vec<_> = commands.iter().map(|command| command.key()).filter(is_unsaved).collect();
+        if unsaved.is_empty() {
+            return Ok(false);
+        }
+        self.lane.has_requests(&unsaved).await.map_err(|error| failed("look up requests", &error))
     }
 
     /// Executes the commands in one transaction.
@@ -232,6 +267,10 @@ impl Runner {
         // commit.
         rows.audit.clone_from(&self.notes);
         let decided = self.decide_all(&mut rows, commands);
+        if self.is_repeated(keys, &rows, commands).await? {
+            self.lane.abandon().await;
+            return Ok(Attempt::Repeated);
+        }
         let reported = commands.iter().zip(&decided).filter(reports_the_past).count();
         self.is_committing = true;
         let ended = if !rows.is_unchanged() {
@@ -250,6 +289,9 @@ impl Runner {
             Err(SaveError::Conflict(StoreError::Held(error))) => {
                 tracing::debug!(%error, "a batch timed out waiting for rows locked by another market");
                 return Err(BatchFailure::Held);
+            }
+            Err(SaveError::Conflict(StoreError::Rejected(_))) if keys.requests.is_empty() => {
+                return Ok(Attempt::Repeated);
             }
             // The row may be another market's, or one of the batch itself.
             Err(SaveError::Conflict(StoreError::Rejected(_))) => {
@@ -353,39 +395,5 @@ impl From<BatchFailure> for LedgerError {
             BatchFailure::Full => Self::StorageFull,
             BatchFailure::Indefinite => Self::Indefinite,
         }
-    }
-}
-
-/// The channel of a waiting caller, and the answer queue of its server thread.
-type Caller = (oneshot::Sender<Answer>, Answers);
-
-/// The callers of a batch, indexed like its commands. `None` after a caller has been answered.
-struct Callers(Vec<Option<Caller>>);
-
-impl Callers {
-    fn answer(&mut self, places: &[usize], answers: Vec<Answer>) {
-        let waiting = places.iter().map(|place| self.0[*place].take());
-        hand_back(waiting.zip(answers).filter_map(|(caller, answer)| Some((caller?, answer))).collect());
-    }
-
-    /// Answers everybody who still waits.
-    fn answer_rest(&mut self, failure: BatchFailure) {
-        let waiting = self.0.iter_mut().filter_map(Option::take);
-        hand_back(waiting.map(|caller| (caller, Err(failure.into()))).collect());
-    }
-}
-
-/// Groups the answers by queue and hands each group back at once. A linear search suffices, because there are
-/// only as many queues as server threads.
-fn hand_back(answers: Vec<(Caller, Answer)>) {
-    let mut batches: Vec<(Answers, Vec<_>)> = Vec::new();
-    for ((caller, queue), answer) in answers {
-        match batches.iter_mut().find(|(of, _)| of.is_same(&queue)) {
-            Some((_, batch)) => batch.push((caller, answer)),
-            None => batches.push((queue, vec![(caller, answer)])),
-        }
-    }
-    for (queue, batch) in batches {
-        queue.hand_back(batch);
     }
 }

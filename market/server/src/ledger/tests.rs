@@ -2,6 +2,7 @@
 
 mod fairness;
 mod feed_positions;
+mod repetitions;
 mod store_failures;
 
 use std::sync::{

@@ -17,7 +17,8 @@ pub(super) async fn expand(shared: Arc<Shared>) {
     loop {
         match shared.mailboxes.expand(STEP).await {
             Ok(expansion) => {
-                shared.wake(&expansion.recipients);
+                // Whether they have callbacks is not known, and expansions are rare.
+                shared.wake(&expansion.recipients, true);
                 // Without a pause, but in a new transaction, so that purchases come in between.
                 if expansion.more && !shared.stop.is_cancelled() {
                     continue;

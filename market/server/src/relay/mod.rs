@@ -184,9 +184,10 @@ impl Relay {
 }
 
 impl RelayHandle {
-    /// Notifies the relay that a commit has added events to these mailboxes.
-    pub fn wake(&self, recipients: &[PartyId]) {
-        self.shared.wake(recipients);
+    /// Notifies the relay that a commit has added events to these mailboxes. `has_callback` is whether one of them may
+    /// have a callback: if none has, nothing is due, and the relay does not look for what is.
+    pub fn wake(&self, recipients: &[PartyId], has_callback: bool) {
+        self.shared.wake(recipients, has_callback);
     }
 
     /// Notifies the relay that a commit has left a wishlist event to be expanded.
@@ -331,13 +332,13 @@ impl Shared {
         self.dropped.fetch_add(u64::try_from(deliveries).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    fn wake(&self, recipients: &[PartyId]) {
+    fn wake(&self, recipients: &[PartyId], has_callback: bool) {
         let mut by_callback = false;
         for recipient in recipients {
             // Not `any`, which would stop at the first callback and leave the remaining streams asleep.
             by_callback |= !self.subscribers.wake(*recipient);
         }
-        if by_callback {
+        if by_callback && has_callback {
             self.due.notify_one();
         }
     }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use prost::Message as _;
 use souk_domain::{Sequence, Timestamp};
-use souk_store::{Claim, DueQuery, Settlement, StoreError, Verdict};
+use souk_store::{ByReliability, Claim, DueQuery, Reliability, Settlement, StoreError, Verdict};
 use tokio::{
     sync::mpsc,
     time::{self, Instant},
@@ -89,11 +89,7 @@ async fn claim(shared: &Arc<Shared>, settlements: &mpsc::Sender<Settlement>) -> 
         let query =
             DueQuery { owner: shared.owner, now, lease: LEASE, mailboxes: free, deliveries: BATCH_EVENTS };
         let claims = shared.mailboxes.claim_due(&query).await?;
-        if claims.is_empty() {
-            // Only of kinds with free slots: others are due, but have to wait for one.
-            let next = shared.mailboxes.next_due(free, now.plus(POLL)).await?;
-            return Ok(next.map_or(POLL, |next| until(next, now).min(POLL)));
-        }
+        let is_rest = is_rest(&claims, free);
         for claim in claims {
             // Usually there is one: only this task takes slots, and it claims no more mailboxes than are free. But the
             // kind of a mailbox may change while it is claimed. It is released: otherwise its lease, and those of
@@ -105,7 +101,18 @@ async fn claim(shared: &Arc<Shared>, settlements: &mpsc::Sender<Settlement>) -> 
             };
             tokio::spawn(deliver(Arc::clone(shared), claim, settlements.clone(), slot));
         }
+        if is_rest {
+            // Only of kinds with free slots: others are due, but have to wait for one.
+            let next = shared.mailboxes.next_due(shared.slots.free(), now.plus(POLL)).await?;
+            return Ok(next.map_or(POLL, |next| until(next, now).min(POLL)));
+        }
     }
+}
+
+/// Returns whether nothing else was due: of each kind, fewer were claimed than were asked for.
+fn is_rest(claims: &[Claim], asked: ByReliability) -> bool {
+    let claimed = |kind| claims.iter().filter(|claim| claim.reliability == kind).count();
+    Reliability::ALL.into_iter().all(|kind| asked.of(kind) == 0 || claimed(kind) < asked.of(kind))
 }
 
 /// Returns the time until `next`, at least 10 ms: a mailbox that is due now has just been claimed or is leased by
@@ -291,5 +298,14 @@ mod tests {
         let sent = |refusals| batch(&claim(refusals)).1;
         assert_eq!((sent(0), sent(ALONE_AFTER - 1)), (Some(Sequence(3)), Some(Sequence(3))));
         assert_eq!((sent(ALONE_AFTER), sent(DEAD_AFTER)), (Some(Sequence(1)), Some(Sequence(1))));
+    }
+
+    #[test]
+    fn more_may_be_due_if_as_many_were_claimed_as_asked_for() {
+        let claims = [claim(0), claim(0)];
+        assert!(is_rest(&claims, ByReliability::each(3)));
+        assert!(!is_rest(&claims, ByReliability::each(2)));
+        assert!(is_rest(&claims, ByReliability { proven: 1, unproven: 3, failing: 0 }));
+        assert!(is_rest(&[], ByReliability::each(1)));
     }
 }

@@ -193,6 +193,8 @@ fn save_event(state: &mut State, new: &NewEvent, rows: &WorkingSet, receipt: &mu
         Audience::Party(recipient) => {
             state.mailboxes.entry(recipient).or_default().put(event.clone(), rows.decided_at);
             receipt.recipients.push(recipient);
+            let party = state.parties.get(&recipient);
+            receipt.has_callback |= party.is_some_and(|party| party.open_callback().is_some());
         }
         Audience::Wishers(item) => {
             let (Some(item), Some(_)) = (state.items.get(&item), state.wishers(item, None).next()) else {

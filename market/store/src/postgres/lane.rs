@@ -218,7 +218,7 @@ impl PostgresLane {
         // Statements and commit go out together. If a statement fails, the server rejects those after it and
         // turns the commit into a rollback.
         let mut pipeline = connection.pipeline();
-        let Saving { mut receipt, feed, queued } =
+        let Saving { mut receipt, feed, queued, mailboxes } =
             fill(&mut pipeline).map_err(|failure| SaveError::Lost(failure.into_store_error()))?;
         pipeline.add_command("COMMIT");
         let indefinite = |failure: Failure| SaveError::Indefinite(failure.into_store_error());
@@ -252,6 +252,9 @@ impl PostgresLane {
             Err(failure) => return Err(indefinite(failure)),
         }
         receipt.needs_expansion = queued.is_some_and(|place| !saved[place].is_empty());
+        let mailboxes = mailboxes.map_or(&[][..], |place| &saved[place]);
+        // If that can't be read, the relay looks for itself.
+        receipt.has_callback |= mailboxes.iter().any(|row| convert::get(row, 1).unwrap_or(true));
         let positions = feed.map_or(&[][..], |place| &saved[place]);
         for row in positions {
             // The commit stands even if a position can't be read: the feed position only speeds up the
@@ -347,7 +350,7 @@ impl Lane for PostgresLane {
         let (id, count) = (self.id, i64::try_from(replays).unwrap_or(i64::MAX));
         let fill = |pipeline: &mut super::connection::Pipeline<'_>| {
             pipeline.add(sql::COUNT_REPLAYS, params![id, count]);
-            Ok(Saving { receipt: Receipt::default(), feed: None, queued: None })
+            Ok(Saving { receipt: Receipt::default(), feed: None, queued: None, mailboxes: None })
         };
         self.commit(fill).await.map(|_| ())
     }

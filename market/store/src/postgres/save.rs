@@ -33,6 +33,8 @@ pub(super) struct Saving {
     pub(super) feed: Option<usize>,
     /// The index of the reply that holds a row for each event to expand; `None` if there are none.
     pub(super) queued: Option<usize>,
+    /// The index of the reply that holds the locked mailboxes; `None` if there are none.
+    pub(super) mailboxes: Option<usize>,
 }
 
 /// Adds the statements for all changes; `before` holds the parties as loaded. The mailboxes come last, so
@@ -55,8 +57,8 @@ pub(super) fn add_all(
     if !rows.exhumed.is_empty() {
         pipeline.add(sql::EXHUME, params![column!(rows.exhumed, |letter| letter.0)]);
     }
-    add_mailboxes(pipeline, rows, &mut receipt)?;
-    Ok(Saving { receipt, feed, queued })
+    let mailboxes = add_mailboxes(pipeline, rows, &mut receipt)?;
+    Ok(Saving { receipt, feed, queued, mailboxes })
 }
 
 fn add_parties(
@@ -303,12 +305,12 @@ fn add_events(pipeline: &mut Pipeline<'_>, rows: &WorkingSet) -> Result<Option<u
 }
 
 /// Adds everything that changes mailboxes. One statement locks all of them first, in key order, so that
-/// batches which do different things to the same mailboxes can't deadlock.
+/// batches which do different things to the same mailboxes can't deadlock. Returns the index of its reply.
 fn add_mailboxes(
     pipeline: &mut Pipeline<'_>,
     rows: &WorkingSet,
     receipt: &mut Receipt,
-) -> Result<(), Failure> {
+) -> Result<Option<usize>, Failure> {
     let parties: Vec<&Party> = rows.parties.changes().filter_map(|(_, party)| party).collect();
     let tills: Vec<&Till> = rows.tills.changes().filter_map(|(_, till)| till).collect();
     let removed: Vec<PartyId> = removed_tills(rows).map(TillId::mailbox).collect();
@@ -319,9 +321,10 @@ fn add_mailboxes(
     let locked: BTreeSet<PartyId> =
         parties.iter().map(|party| party.id).chain(removed.iter().copied()).chain(recipients).collect();
     // Parties and removed tills are locked although they get no event: the statements below change their rows.
-    if !locked.is_empty() {
-        pipeline.add(sql::LOCK_MAILBOXES, params![column!(locked, |mailbox| mailbox.0)]);
-    }
+    let place = (!locked.is_empty())
+        .then(|| pipeline.add(sql::LOCK_MAILBOXES, params![column!(locked, |mailbox| mailbox.0)]));
+    // The reply has the callbacks from before the batch.
+    receipt.has_callback = parties.iter().any(|party| party.open_callback().is_some());
     if !parties.is_empty() {
         pipeline.add(
             sql::OPEN_MAILBOXES,
@@ -340,7 +343,8 @@ fn add_mailboxes(
     if !removed.is_empty() {
         pipeline.add(sql::END_TILLS_LEASES, params![column!(removed, |mailbox| mailbox.0)]);
     }
-    add_deliveries(pipeline, rows, receipt)
+    add_deliveries(pipeline, rows, receipt)?;
+    Ok(place)
 }
 
 /// Adds the deliveries to mailboxes, which are locked by now.

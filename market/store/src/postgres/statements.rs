@@ -208,9 +208,9 @@ pub(super) const ADD_AUDIT_LINES: &str = "INSERT INTO audit_line (place, line) \
      SELECT own_places.first + new.place, new.line \
      FROM unnest($1::TEXT[]) WITH ORDINALITY AS new (line, place) CROSS JOIN own_places";
 
-/// Locks mailboxes. Sent as late as possible, because many batches may want a popular seller's mailbox.
-pub(super) const LOCK_MAILBOXES: &str =
-    "SELECT party FROM mailbox WHERE party = ANY($1) ORDER BY party FOR NO KEY UPDATE";
+/// Locks mailboxes, and returns which have a callback. Sent as late as possible, because many batches may want a popular
+/// seller's mailbox.
+pub(super) const LOCK_MAILBOXES: &str = "SELECT party, callback_port IS NOT NULL FROM mailbox WHERE party = ANY($1) ORDER BY party FOR NO KEY UPDATE";
 
 /// Assigns sequences under the mailbox's lock, so that a lower one is never committed after a higher one.
 /// The mailbox becomes due now, unless it is in back-off, which an order shortens to `$6`. `order_behind` counts the

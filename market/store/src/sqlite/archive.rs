@@ -10,13 +10,14 @@ use super::{
     audit,
     convert::{self, ORDER, ORDER_PARTIES},
     mailboxes::SqliteMailboxes,
+    placed, purchases, requests,
     rows::at_most,
     upkeep,
 };
 use crate::{Archive, DueOrders, ORDERS_STEP, PrunedBy, StoreError, archive::PrunedOrders};
 
-/// Selects the orders that ended before the parameter `?1` and are on no ride under way.
-const DUE: &str = "status IN ('delivered', 'cancelled') AND coalesce(cancelled_at, delivered_at) < ?1 \
+/// Selects the orders below the number `?2` that ended before the time `?1` and are on no ride under way.
+const DUE: &str = "orders.id < ?2 AND status IN ('delivered', 'cancelled') AND coalesce(cancelled_at, delivered_at) < ?1 \
     AND (ride IS NULL OR EXISTS (SELECT 1 FROM ride WHERE ride.id = orders.ride \
     AND json_extract(ride.body, '$.ended_at') IS NOT NULL))";
 
@@ -33,7 +34,9 @@ impl Archive for SqliteMailboxes {
         by: &PrunedBy,
     ) -> Result<usize, StoreError> {
         let (orders, by) = (orders.to_vec(), by.clone());
-        self.write_durably(move |transaction| prune_orders(transaction, &orders, before, &by)).await
+        // Outside of the writers' turn: what refers to an order was written with it, and only goes away.
+        let horizon = self.read(move |connection| horizon(connection, before)).await?;
+        self.write_durably(move |transaction| prune_orders(transaction, &orders, horizon, &by)).await
     }
 
     async fn prune_audit(&self, through: i64, by: &PrunedBy) -> Result<usize, StoreError> {
@@ -47,12 +50,24 @@ impl Archive for SqliteMailboxes {
     }
 }
 
-/// Returns the time before which an order must have ended to be due: the given one, or that of the oldest undelivered
-/// order event or stored outcome. These may be about any order that ended since.
-fn horizon(connection: &Connection, before: Timestamp) -> Result<i64, Error> {
-    let sql = "SELECT min(?1, coalesce((SELECT min(done_at) FROM request), ?1), \
-               coalesce((SELECT min(occurred_at) FROM delivery WHERE is_order = 1), ?1))";
-    connection.prepare_cached(sql)?.query_row([before.0], |row| row.get(0))
+/// What an order must lie before to be due.
+#[derive(Clone, Copy)]
+struct Horizon {
+    /// When it must have ended: before the given time, and before the oldest undelivered order event or stored outcome.
+    /// These may be about any order that ended since.
+    ended: i64,
+    /// Its number: below all that deliveries and stored outcomes refer to. Times can't tell, because theirs are not by the
+    /// wall clock.
+    number: i64,
+}
+
+fn horizon(connection: &Connection, before: Timestamp) -> Result<Horizon, Error> {
+    let sql = "SELECT min(?1, coalesce((SELECT min(occurred_at) FROM delivery WHERE is_order = 1), ?1))";
+    let undelivered = connection.prepare_cached(sql)?.query_row([before.0], |row| row.get(0))?;
+    let (done_at, first_order) = requests::oldest(connection)?
+        .map_or((i64::MAX, i64::MAX), |oldest| (oldest.done_at, oldest.first_order));
+    let number = placed::first_order(connection)?.map_or(first_order, |first| first.min(first_order));
+    Ok(Horizon { ended: done_at.min(undelivered), number })
 }
 
 fn due_orders(connection: &Connection, before: Timestamp, after: OrderId) -> Result<DueOrders, Error> {
@@ -61,12 +76,12 @@ fn due_orders(connection: &Connection, before: Timestamp, after: OrderId) -> Res
     // being truncated.
     let window = at_most(ORDERS_STEP);
     let due = format!(
-        "SELECT {ORDER} FROM (SELECT * FROM orders WHERE id > ?2 ORDER BY id LIMIT ?3) AS orders {ORDER_PARTIES} \
+        "SELECT {ORDER} FROM (SELECT * FROM orders WHERE id > ?3 ORDER BY id LIMIT ?4) AS orders {ORDER_PARTIES} \
          WHERE {DUE} ORDER BY orders.id"
     );
     let orders = connection
         .prepare_cached(&due)?
-        .query_map(params![horizon, after.0, window], convert::order)?
+        .query_map(params![horizon.ended, horizon.number, after.0, window], convert::order)?
         .collect::<Result<_, _>>()?;
     let seen = "SELECT count(*), max(id) FROM (SELECT id FROM orders WHERE id > ? ORDER BY id LIMIT ?)";
     let (count, last): (i64, Option<i64>) = connection
@@ -86,12 +101,11 @@ struct OfItem {
 fn prune_orders(
     transaction: &Connection,
     orders: &[OrderId],
-    before: Timestamp,
+    horizon: Horizon,
     by: &PrunedBy,
 ) -> Result<usize, Error> {
-    let horizon = horizon(transaction, before)?;
     let delete = format!(
-        "DELETE FROM orders WHERE {DUE} AND id = ?2 RETURNING buyer, item, status = 'cancelled', quantity"
+        "DELETE FROM orders WHERE {DUE} AND id = ?3 RETURNING buyer, item, status = 'cancelled', quantity"
     );
     let mut delete = transaction.prepare_cached(&delete)?;
     let mut bought = transaction.prepare_cached(
@@ -104,7 +118,9 @@ fn prune_orders(
     let mut pruned = PrunedOrders::default();
     for id in orders {
         let row: Option<(i64, i64, bool, i64)> = delete
-            .query_row(params![horizon, id.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+            .query_row(params![horizon.ended, horizon.number, id.0], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+            })
             .optional()?;
         let Some((buyer, item, is_cancelled, units)) = row else { continue };
         let sums = items.entry(item).or_default();
@@ -113,6 +129,7 @@ fn prune_orders(
         } else {
             sums.orders += 1;
             sums.units += units;
+            purchases::take_out(transaction, buyer, item, id.0)?;
             // A withdrawn item can't be rated, so its purchases are not kept, even if it is put back on sale later. But a
             // rating that it has must stay when the buyer cancels another order.
             bought.execute([buyer, item])?;

@@ -3,14 +3,13 @@
 use rusqlite::{Connection, Error, params};
 use souk_domain::{PartyId, Timestamp};
 
-use super::{convert::blob, rows::at_most};
+use super::{convert::blob, placed, rows::at_most};
 use crate::MAX_DEAD_LETTERS;
 
 /// A delivery to drop, whose event is still there.
 pub(super) struct Doomed {
     pub(super) recipient: PartyId,
     pub(super) sequence: i64,
-    pub(super) event: i64,
     pub(super) is_order: bool,
 }
 
@@ -32,16 +31,17 @@ pub(super) fn bury(
     reason: &str,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let Doomed { recipient, event, is_order, .. } = *doomed;
+    let Doomed { recipient, sequence, is_order } = *doomed;
     let (orders, updates) = (i64::from(is_order), i64::from(!is_order));
     let mailbox = "UPDATE mailbox SET dropped_orders = dropped_orders + ?2, dropped_updates = dropped_updates + ?3, \
                    last_dropped = ?4, missed_orders = missed_orders + ?2, missed_updates = missed_updates + ?3 \
                    WHERE party = ?1";
     transaction.prepare_cached(mailbox)?.execute(params![blob(recipient), orders, updates, now.0])?;
     if is_order {
-        let letter = "INSERT INTO dead_letter (recipient, body, reason, died_at) \
-                      SELECT ?1, body, ?2, ?3 FROM event WHERE seq = ?4";
-        transaction.prepare_cached(letter)?.execute(params![blob(recipient), reason, now.0, event])?;
+        // In full: the order may be pruned before the letter is.
+        let body = placed::body(transaction, recipient, sequence)?;
+        let letter = "INSERT INTO dead_letter (recipient, body, reason, died_at) VALUES (?, ?, ?, ?)";
+        transaction.prepare_cached(letter)?.execute(params![blob(recipient), body, reason, now.0])?;
         let surplus = "DELETE FROM dead_letter WHERE id IN (SELECT id FROM dead_letter WHERE recipient = ? \
                        ORDER BY id DESC LIMIT -1 OFFSET ?)";
         let most = at_most(MAX_DEAD_LETTERS);

@@ -40,6 +40,30 @@ const OWN_CONDITIONS: &[Condition] = &[
         violators: "SELECT {id:max(id)} AS violator FROM party GROUP BY number HAVING count(*) > 1 OR number IS NULL",
     },
     Condition {
+        invariant: "I1",
+        holds: "the purchases of each buyer are those of its orders",
+        violators: "SELECT coalesce(placed.item, kept.item) AS violator FROM (SELECT orders.buyer, item, count(*) AS orders \
+                    FROM orders JOIN purchase_through ON purchase_through.buyer = orders.buyer WHERE id <= through \
+                    AND status <> 'cancelled' GROUP BY orders.buyer, item) AS placed \
+                    FULL JOIN purchase AS kept ON (kept.buyer, kept.item) = (placed.buyer, placed.item) \
+                    WHERE coalesce(placed.orders, 0) <> coalesce(kept.orders, 0)",
+    },
+    Condition {
+        invariant: "I3",
+        holds: "each stored outcome is noted with its batch, and its orders are there",
+        violators: "SELECT 0 AS violator WHERE (SELECT count(*) FROM request) \
+                    <> (SELECT coalesce(sum(length(keys)), 0) FROM request_batch) / 32 \
+                    UNION ALL SELECT placed.value FROM request, json_each(request.outcome, '$.placed') AS placed \
+                    LEFT JOIN orders ON orders.id = placed.value WHERE orders.id IS NULL",
+    },
+    Condition {
+        invariant: "I5",
+        holds: "each delivery that refers to an order has it",
+        violators: "SELECT delivery.sequence AS violator FROM delivery LEFT JOIN orders ON orders.id = delivery.placed \
+                    WHERE (delivery.event = 0) <> (delivery.placed IS NOT NULL) \
+                    OR (delivery.placed IS NOT NULL AND orders.id IS NULL)",
+    },
+    Condition {
         invariant: "I3",
         holds: "no number of an order or item lies beyond the last one assigned",
         violators: "SELECT id AS violator FROM orders WHERE id > (SELECT value FROM counter WHERE name = 'order') \

@@ -46,11 +46,20 @@ const SPACE_LOW: u64 = 4 * SPACE_MIN;
 /// The size in bytes up to which a log is not truncated even then.
 const SMALL_LOG: u64 = 4 << 20;
 
+/// The longest time that changed pages wait for more of them.
+const WAIT_MAX: Duration = Duration::from_secs(5);
+/// The number of pages that may be left for the checkpoint during which the writers pause.
+const LEFT_MAX: u64 = 256;
+/// How often to copy what has been written meanwhile, before the writers pause for what is left.
+const PASSES: usize = 4;
+
 /// The limits of the log. A page has 4 KiB.
 #[derive(Clone, Copy)]
 pub(super) struct Limits {
     /// How often to look for what was written.
     interval: Duration,
+    /// The number of pages to wait for while writers are busy: a page that they change again meanwhile is copied once.
+    enough_pages: u64,
     /// The number of pages in the log above which the writers have to pause for a checkpoint.
     pages: u64,
     /// The size in bytes to which the file shrinks when the log starts again. Twice the other limit, so that in
@@ -63,9 +72,20 @@ pub(super) struct Limits {
 impl Limits {
     pub(super) const DEFAULT: Self = Self {
         interval: Duration::from_millis(500),
+        enough_pages: 4_096,
         pages: 16_384,
         kept_bytes: 128 << 20,
         warned_bytes: 256 << 20,
+    };
+
+    /// Limits that are never reached.
+    #[cfg(test)]
+    pub(super) const NEVER: Self = Self {
+        interval: Duration::from_secs(3_600),
+        enough_pages: 0,
+        pages: u64::MAX,
+        kept_bytes: 1 << 40,
+        warned_bytes: 1 << 40,
     };
 
     /// Sets the size to which each of these writers shrinks the log when it starts it again.
@@ -147,6 +167,8 @@ struct Rounds {
     /// Whether everything in a log that has lost its name is in the database.
     is_rescued: bool,
     probed: Instant,
+    /// When the last checkpoint began.
+    copied: Instant,
 }
 
 impl Rounds {
@@ -154,11 +176,12 @@ impl Rounds {
         let (wal, shm) = (companion(&parts.path, "-wal"), companion(&parts.path, "-shm"));
         let last = Progress::default();
         let (has_failed, has_warned, is_rescued) = (false, false, false);
-        Self { parts, wal, shm, last, has_failed, has_warned, is_rescued, probed: Instant::now() }
+        let (probed, copied) = (Instant::now(), Instant::now());
+        Self { parts, wal, shm, last, has_failed, has_warned, is_rescued, probed, copied }
     }
 
     fn run(mut self, stopped: &mpsc::Receiver<()>) {
-        let mut seen = 0;
+        let (mut seen, mut looked) = (0, 0);
         let mut is_settled = true;
         while stopped.recv_timeout(self.parts.limits.interval) == Err(RecvTimeoutError::Timeout) {
             for watch in &self.parts.queries {
@@ -176,8 +199,11 @@ impl Rounds {
             // Read before the checkpoint: what is written during it counts as new and is copied the next time.
             let ended = self.parts.turn.ended();
             // An idle market runs no checkpoint and lets the disk sleep, once everything is copied.
-            if ended != seen || !is_settled {
+            let is_busy = ended != looked;
+            looked = ended;
+            if (ended != seen || !is_settled) && !(is_busy && self.is_little()) {
                 seen = ended;
+                self.copied = Instant::now();
                 is_settled = self.checkpoint();
             }
         }
@@ -204,6 +230,12 @@ impl Rounds {
         }
     }
 
+    /// Returns whether there is too little in the log to copy it already.
+    fn is_little(&mut self) -> bool {
+        self.copied.elapsed() < WAIT_MAX
+            && self.copy("NOOP").is_some_and(|now| now.pending() < self.parts.limits.enough_pages)
+    }
+
     /// Runs a checkpoint. Returns whether nothing is left to do until somebody writes again.
     fn checkpoint(&mut self) -> bool {
         let Limits { pages: most, kept_bytes, .. } = self.parts.limits;
@@ -213,6 +245,7 @@ impl Rounds {
         let is_pinned = now.pending() > 0 && now.copied == self.last.copied && self.last.pages > now.copied;
         let is_short = self.bytes() > SMALL_LOG && self.free() < SPACE_LOW;
         if (now.pages > most || is_short) && !is_pinned {
+            self.catch_up(now);
             // RESTART makes the next writer begin again at the start of the file. TRUNCATE also empties it.
             let mode = if is_short || self.bytes() > kept_bytes { "TRUNCATE" } else { "RESTART" };
             // With the turn held no writer can begin, so the checkpoint reaches the end of the log, and only
@@ -226,6 +259,20 @@ impl Rounds {
         self.parts.log.note(bytes, now.pending());
         self.warn(bytes);
         now.pending() == 0 && bytes <= kept_bytes
+    }
+
+    /// Copies what the writers have added since, again and again, until little is left. What is left is copied while they
+    /// pause, and each purchase waits for that.
+    fn catch_up(&mut self, mut before: Progress) {
+        for _ in 0..PASSES {
+            let Some(now) = self.copy("PASSIVE") else { return };
+            // A checkpoint does not report what was written during it, but the next one does.
+            let added = now.pages.saturating_sub(before.pages);
+            if added <= LEFT_MAX || now.is_blocked {
+                return;
+            }
+            before = now;
+        }
     }
 
     /// Runs a checkpoint in a mode; `None` if it failed.

@@ -1,7 +1,7 @@
 //! Conversion between rows and the domain's types. Rows contain only values that were accepted once, so a row
 //! that can't be converted is damaged.
 
-use std::fmt::Display;
+use std::{fmt::Display, sync::Arc};
 
 use rusqlite::{
     Error, Row,
@@ -15,10 +15,7 @@ use souk_domain::{
 };
 use uuid::Uuid;
 
-use crate::{
-    Delivery,
-    audit::{AuditHash, AuditRow, Head},
-};
+use crate::audit::{AuditHash, AuditRow, Head};
 
 /// The columns that [`item`] reads, from `item` joined with its seller in `party`.
 pub(super) const ITEM: &str = "item.id, seller, display_name, name, description, category, amount_minor, currency, \
@@ -94,7 +91,7 @@ pub(super) fn party(row: &Row<'_>) -> Result<Party, Error> {
     Ok(Party {
         id: party_id(row, 0)?,
         role: role(row, 1)?,
-        display_name: DisplayName::trusted(row.get(2)?),
+        display_name: DisplayName::shared(row.get(2)?),
         callback: callback(row, 3, 4)?,
         registered_at: time(row, 5)?,
         epoch: row.get(6)?,
@@ -125,10 +122,10 @@ pub(super) fn item(row: &Row<'_>) -> Result<Item, Error> {
     Ok(Item {
         id: ItemId(row.get(0)?),
         seller: party_id(row, 1)?,
-        seller_name: DisplayName::trusted(row.get(2)?),
-        name: ItemName::trusted(row.get(3)?),
-        description: Description::trusted(row.get(4)?),
-        category: Category::trusted(row.get(5)?),
+        seller_name: DisplayName::shared(row.get(2)?),
+        name: ItemName::shared(row.get(3)?),
+        description: Description::shared(row.get(4)?),
+        category: Category::shared(row.get(5)?),
         unit_price: money(row, 6, 7)?,
         quantity: row.get(8)?,
         supplied: row.get(9)?,
@@ -139,7 +136,7 @@ pub(super) fn item(row: &Row<'_>) -> Result<Item, Error> {
         created_at: time(row, 15)?,
         updated_at: time(row, 16)?,
         deleted_at: optional_time(row, 17)?,
-        sku: row.get::<_, Option<String>>(18)?.map(Sku::trusted),
+        sku: row.get::<_, Option<Arc<str>>>(18)?.map(Sku::shared),
         sales_level: SalesLevel::stored(row.get(19)?),
         rank_class: RankClass::stored(row.get(20)?),
     })
@@ -149,11 +146,11 @@ pub(super) fn order(row: &Row<'_>) -> Result<Order, Error> {
     Ok(Order {
         id: OrderId(row.get(0)?),
         buyer: party_id(row, 1)?,
-        buyer_name: DisplayName::trusted(row.get(2)?),
+        buyer_name: DisplayName::shared(row.get(2)?),
         seller: party_id(row, 3)?,
-        seller_name: DisplayName::trusted(row.get(4)?),
+        seller_name: DisplayName::shared(row.get(4)?),
         item: ItemId(row.get(5)?),
-        item_name: ItemName::trusted(row.get(6)?),
+        item_name: ItemName::shared(row.get(6)?),
         unit_price: money(row, 7, 8)?,
         quantity: row.get(9)?,
         total_price: money(row, 10, 8)?,
@@ -176,13 +173,6 @@ fn status(row: &Row<'_>, column: usize) -> Result<OrderStatus, Error> {
 
 pub(super) fn to_json(value: &impl serde::Serialize) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|error| Error::ToSqlConversionFailure(error.into()))
-}
-
-/// Converts a sequence and the body of its event.
-pub(super) fn delivery(row: &Row<'_>) -> Result<Delivery, Error> {
-    let body = row.get_ref(1)?.as_str()?;
-    let event = serde_json::from_str(body).map_err(|error| unreadable(1, error))?;
-    Ok(Delivery { sequence: souk_domain::Sequence(row.get(0)?), event })
 }
 
 pub(super) fn audit_head(row: &Row<'_>) -> Result<Head, Error> {

@@ -1,10 +1,11 @@
 //! Deliveries: what is pending in a mailbox, and how updates of one item are merged there.
 
-use rusqlite::{Connection, Error, OptionalExtension as _, params};
+use rusqlite::{Connection, Error, OptionalExtension as _, Row, params};
 use souk_domain::{Event, PartyId, Sequence, Timestamp, Topic};
 
 use super::{
-    convert::{self, blob, to_json, unreadable},
+    convert::{blob, to_json, unreadable},
+    placed::{self, EVENT, EVENTS},
     rows::at_most,
 };
 use crate::{Delivery, ORDER_PATIENCE};
@@ -24,10 +25,19 @@ pub(super) fn put_event(
     put.insert(params![id, since.0, to_json(event)?, fans_out])
 }
 
-/// Returns the last sequence that a mailbox has assigned.
-pub(super) fn last_sequence(connection: &Connection, recipient: PartyId) -> Result<i64, Error> {
-    let mut last = connection.prepare_cached("SELECT last_sequence FROM mailbox WHERE party = ?")?;
-    last.query_row([blob(recipient)], |row| row.get(0))
+/// What has to be known of a mailbox to put something into it.
+pub(super) struct Opened {
+    /// The last sequence that it has assigned.
+    pub(super) sequence: i64,
+    /// Whether it has a callback, to which deliveries are sent.
+    pub(super) has_callback: bool,
+}
+
+/// Looks up a mailbox.
+pub(super) fn opened(connection: &Connection, recipient: PartyId) -> Result<Opened, Error> {
+    let sql = "SELECT last_sequence, callback_port IS NOT NULL FROM mailbox WHERE party = ?";
+    let read = |row: &Row<'_>| Ok(Opened { sequence: row.get(0)?, has_callback: row.get(1)? });
+    connection.prepare_cached(sql)?.query_row([blob(recipient)], read)
 }
 
 /// Returns the sequence up to which somebody may have received the mailbox's deliveries. They stay as they
@@ -133,11 +143,16 @@ pub(super) fn waiting(
     after: Sequence,
     limit: usize,
 ) -> Result<Vec<Delivery>, Error> {
-    let sql = "SELECT sequence, body FROM delivery JOIN event ON event.seq = delivery.event \
-               WHERE recipient = ?1 AND sequence > max(?2, (SELECT released FROM mailbox WHERE party = ?1)) \
-               ORDER BY sequence LIMIT ?3";
-    let mut waiting = connection.prepare_cached(sql)?;
-    waiting.query_map(params![blob(recipient), after.0, at_most(limit)], convert::delivery)?.collect()
+    let sql = format!(
+        "SELECT sequence, {EVENT} FROM delivery {EVENTS} \
+         WHERE recipient = ?1 AND sequence > max(?2, (SELECT released FROM mailbox WHERE party = ?1)) \
+         ORDER BY sequence LIMIT ?3"
+    );
+    let read = |row: &Row<'_>| {
+        Ok(Delivery { sequence: Sequence(row.get(0)?), event: placed::event(connection, row, 1)? })
+    };
+    let mut waiting = connection.prepare_cached(&sql)?;
+    waiting.query_map(params![blob(recipient), after.0, at_most(limit)], read)?.collect()
 }
 
 /// Does the same, for deliveries that are about to be sent: records that they may have been received.

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{
     convert::{self, blob, unreadable},
-    deliveries::{Added, last_sequence, put_delivery, put_into_mailbox},
+    deliveries::{Added, opened, put_delivery, put_into_mailbox},
     rows::at_most,
 };
 use crate::{Expansion, mailbox::SELLERS_A_STEP};
@@ -132,7 +132,7 @@ fn deliver(transaction: &Connection, recipient: PartyId, fan_out: &FanOut) -> Re
         let wish = "DELETE FROM wish WHERE buyer = ? AND item = ?";
         transaction.prepare_cached(wish)?.execute(params![blob(recipient), fan_out.item])?;
     }
-    let sequence = last_sequence(transaction, recipient)? + 1;
+    let sequence = opened(transaction, recipient)?.sequence + 1;
     let (shared, since) = (Some(fan_out.seq), fan_out.since);
     let count = put_delivery(transaction, (recipient, sequence), shared, &fan_out.event, since)?;
     let added = Added { sequence, last_order: 0, count };

@@ -6,19 +6,22 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rusqlite::Connection;
-use souk_domain::{Keys, WorkingSet};
+use souk_domain::{Keys, PartyId, RequestId, WorkingSet};
 
 use super::{
     checkpoint::Checkpointer,
-    error, load,
+    error,
+    kept::Kept,
+    load,
     open_files::OpenFiles,
-    save,
+    requests, save,
     turn::{Taken, Turn},
 };
 use crate::{Lane, Receipt, SaveError, StoreError};
 
 pub(super) struct SqliteLane {
     connection: Connection,
+    kept: Kept,
     turn: Turn,
     /// The writers' turn, held from the beginning of a transaction to its end.
     taken: Option<Taken>,
@@ -35,12 +38,12 @@ impl SqliteLane {
         checkpointer: Checkpointer,
         files: Arc<OpenFiles>,
     ) -> Self {
-        Self { connection, turn, taken: None, _checkpointer: checkpointer, files }
+        Self { connection, kept: Kept::default(), turn, taken: None, _checkpointer: checkpointer, files }
     }
 
     async fn begin(&mut self, keys: &Keys) -> Result<WorkingSet, rusqlite::Error> {
         self.turn.begin_interruptibly(&mut self.connection).await?;
-        load::load(&self.connection, keys)
+        load::load(&self.connection, keys, &mut self.kept)
     }
 
     fn roll_back(&mut self) {
@@ -54,8 +57,14 @@ impl SqliteLane {
     fn commit(&mut self, rows: &WorkingSet) -> Result<Receipt, SaveError> {
         self.files.has_space().map_err(SaveError::Lost)?;
         let saved =
-            save::save(&self.connection, rows).map_err(|error| SaveError::Lost(self.files.judge(error)))?;
-        self.connection.execute_batch("COMMIT").map_err(|error| {
+            save::save(&self.connection, rows, &mut self.kept).map_err(
+                |error| match requests::is_repeated(&error) {
+                    true => SaveError::Conflict(error::unavailable(error)),
+                    false => SaveError::Lost(self.files.judge(error)),
+                },
+            )?;
+        let committed = self.connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
+        committed.map_err(|error| {
             let is_over = self.connection.is_autocommit();
             if is_over {
                 self.files.judge_durable(&error);
@@ -77,6 +86,18 @@ impl Lane for SqliteLane {
         self.taken = Some(self.turn.take().await);
         let loaded = self.begin(keys).await;
         loaded.map_err(|error| {
+            self.kept.forget();
+            self.roll_back();
+            self.files.judge(error)
+        })
+    }
+
+    fn notices_repetitions(&self) -> bool {
+        true
+    }
+
+    async fn has_requests(&mut self, requests: &[(PartyId, RequestId)]) -> Result<bool, StoreError> {
+        requests::any(&self.connection, requests).map_err(|error| {
             self.roll_back();
             self.files.judge(error)
         })
@@ -85,10 +106,16 @@ impl Lane for SqliteLane {
     async fn save(&mut self, rows: &WorkingSet) -> Result<Receipt, SaveError> {
         let saved = self.commit(rows);
         match saved {
-            Ok(_) => self.taken = None,
+            Ok(_) => {
+                self.taken = None;
+                self.kept.committed(rows);
+            }
             // Also if the outcome is unknown: the connection must not stay in a transaction, and the turn has
             // to be released.
-            Err(_) => self.roll_back(),
+            Err(_) => {
+                self.kept.forget();
+                self.roll_back();
+            }
         }
         saved
     }

@@ -1,31 +1,35 @@
 //! Loads the rows that a batch names, by key. The write lock of the transaction takes the place of row locks.
 
 use rusqlite::{Connection, Error, OptionalExtension as _, Row, params};
-use souk_domain::{
-    Fingerprint, IdRange, ItemId, Keys, PartyId, Recorded, RequestId, Ride, RideId, Stars, Timestamp, Wish,
-    WorkingSet,
+use souk_domain::{IdRange, ItemId, Keys, Ride, RideId, Stars, Timestamp, Wish, WorkingSet};
+
+use super::{
+    convert::{self, ITEM, ORDER, ORDER_PARTIES, PARTY, blob, unreadable},
+    kept::Kept,
+    purchases, requests,
 };
 
-use super::convert::{self, ITEM, ORDER, ORDER_PARTIES, PARTY, PARTY_NUMBER, blob, unreadable};
-
-pub(super) fn load(connection: &Connection, keys: &Keys) -> Result<WorkingSet, Error> {
+pub(super) fn load(connection: &Connection, keys: &Keys, kept: &mut Kept) -> Result<WorkingSet, Error> {
     let mut rows = WorkingSet::default();
     // The order matters: orders and SKUs name further items, and items name the sellers to load.
     load_rides(connection, keys, &mut rows)?;
     load_tills(connection, keys, &mut rows)?;
     load_orders(connection, keys, &mut rows)?;
-    load_items(connection, keys, &mut rows)?;
-    load_parties(connection, keys, &mut rows)?;
+    load_items(connection, keys, &mut rows, kept)?;
+    load_parties(connection, keys, &mut rows, kept)?;
     load_names(connection, keys, &mut rows)?;
     load_wishes(connection, keys, &mut rows)?;
     load_ratings(connection, keys, &mut rows)?;
-    load_requests(connection, keys, &mut rows)?;
+    requests::load(connection, keys, &mut rows)?;
     rows.item_ids = numbers(connection, "item", keys.new_items)?;
     rows.order_ids = numbers(connection, "order", keys.new_orders)?;
     Ok(rows)
 }
 
 fn load_orders(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> Result<(), Error> {
+    if keys.orders.is_empty() {
+        return Ok(());
+    }
     let sql = format!("SELECT {ORDER} FROM orders {ORDER_PARTIES} WHERE orders.id = ?");
     let mut one = connection.prepare_cached(&sql)?;
     for id in &keys.orders {
@@ -46,6 +50,9 @@ fn load_rides(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> Re
 }
 
 fn load_tills(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> Result<(), Error> {
+    if keys.tills.is_empty() {
+        return Ok(());
+    }
     let mut one = connection.prepare_cached("SELECT body FROM till WHERE id = ?")?;
     for id in &keys.tills {
         if let Some(till) = one.query_row([id.0.into_bytes()], convert::body).optional()? {
@@ -62,7 +69,12 @@ pub(super) fn ride(connection: &Connection, id: RideId) -> Result<Option<Ride>, 
 }
 
 /// Loads the named items, and those of the orders and SKUs.
-fn load_items(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> Result<(), Error> {
+fn load_items(
+    connection: &Connection,
+    keys: &Keys,
+    rows: &mut WorkingSet,
+    kept: &mut Kept,
+) -> Result<(), Error> {
     let mut one = connection.prepare_cached(&format!(
         "SELECT {ITEM} FROM item JOIN party ON party.id = item.seller WHERE item.id = ?"
     ))?;
@@ -70,9 +82,13 @@ fn load_items(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> Re
         rows.orders.keys().filter_map(|id| rows.orders.row(id)).map(|order| order.item).collect();
     let numbered = load_skus(connection, keys, rows)?;
     for id in keys.items.iter().copied().chain(ordered).chain(numbered) {
-        if rows.items.row(id).is_none()
-            && let Some(item) = one.query_row([id.0], convert::item).optional()?
-        {
+        if rows.items.row(id).is_some() {
+            continue;
+        }
+        if let Some(item) = kept.item(id) {
+            rows.items.load(id, item.clone());
+        } else if let Some(item) = one.query_row([id.0], convert::item).optional()? {
+            kept.keep_item(&item);
             rows.items.load(id, item);
         }
     }
@@ -80,6 +96,9 @@ fn load_items(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> Re
 }
 
 fn load_skus(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> Result<Vec<ItemId>, Error> {
+    if keys.skus.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut one = connection
         .prepare_cached("SELECT id FROM item WHERE seller = ? AND sku = ? AND deleted_at IS NULL")?;
     for (seller, sku) in &keys.skus {
@@ -94,6 +113,9 @@ fn load_skus(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> Res
 
 /// Finds out who has the display names that are asked for.
 fn load_names(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> Result<(), Error> {
+    if keys.names.is_empty() {
+        return Ok(());
+    }
     let mut one = connection.prepare_cached("SELECT id FROM party WHERE name_key = ?")?;
     for name in &keys.names {
         let found = one.query_row([name.as_str()], |row| convert::party_id(row, 0)).optional()?;
@@ -105,14 +127,23 @@ fn load_names(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> Re
 }
 
 /// Loads the named parties, and the sellers of the items.
-fn load_parties(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> Result<(), Error> {
+fn load_parties(
+    connection: &Connection,
+    keys: &Keys,
+    rows: &mut WorkingSet,
+    kept: &mut Kept,
+) -> Result<(), Error> {
     let mut one = connection.prepare_cached(&format!("SELECT {PARTY} FROM party WHERE id = ?"))?;
     let sellers: Vec<_> =
         rows.items.keys().filter_map(|id| rows.items.row(id)).map(|item| item.seller).collect();
     for id in keys.parties.iter().copied().chain(sellers) {
-        if rows.parties.row(id).is_none()
-            && let Some(party) = one.query_row([blob(id)], convert::party).optional()?
-        {
+        if rows.parties.row(id).is_some() {
+            continue;
+        }
+        if let Some(party) = kept.party(id) {
+            rows.parties.load(id, party.clone());
+        } else if let Some(party) = one.query_row([blob(id)], convert::party).optional()? {
+            kept.keep_party(&party);
             rows.parties.load(id, party);
         }
     }
@@ -120,6 +151,9 @@ fn load_parties(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> 
 }
 
 fn load_wishes(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> Result<(), Error> {
+    if keys.wishes.is_empty() {
+        return Ok(());
+    }
     let mut wish = connection.prepare_cached("SELECT added_at FROM wish WHERE buyer = ? AND item = ?")?;
     for (buyer, item) in keys.wishes.iter().copied() {
         let found = wish.query_row(params![blob(buyer), item.0], |row| row.get(0)).optional()?;
@@ -138,17 +172,12 @@ fn load_ratings(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> 
         return Ok(());
     }
     let mut rating = connection.prepare_cached("SELECT stars FROM rating WHERE buyer = ? AND item = ?")?;
-    // Stops counting at a number, because a buyer can have any number of orders. Those that were pruned count as one.
-    let mut purchases = connection.prepare_cached(&format!(
-        "SELECT (SELECT count(*) FROM (SELECT 1 FROM orders WHERE buyer = {PARTY_NUMBER} AND item = ?2 \
-         AND status <> 'cancelled' LIMIT ?3)) + (SELECT count(*) FROM bought WHERE buyer = ?1 AND item = ?2)"
-    ))?;
     for ((buyer, item), enough) in rated {
         let found = rating.query_row(params![blob(buyer), item.0], stars).optional()?;
         if let Some(stars) = found {
             rows.ratings.load((buyer, item), stars);
         }
-        let count = purchases.query_row(params![blob(buyer), item.0, enough], |row| row.get(0))?;
+        let count = purchases::count(connection, buyer, item, enough)?;
         rows.purchases.insert((buyer, item), count);
     }
     Ok(())
@@ -156,33 +185,6 @@ fn load_ratings(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> 
 
 fn stars(row: &Row<'_>) -> Result<Stars, Error> {
     Stars::parse(row.get(0)?).map_err(|problem| unreadable(0, problem))
-}
-
-fn load_requests(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> Result<(), Error> {
-    for (party, id) in keys.requests.iter().copied() {
-        if let Some(recorded) = request(connection, party, id)? {
-            rows.requests.load((party, id), recorded);
-        }
-    }
-    Ok(())
-}
-
-/// Loads the record of a request that was carried out.
-pub(super) fn request(
-    connection: &Connection,
-    party: PartyId,
-    id: RequestId,
-) -> Result<Option<Recorded>, Error> {
-    let sql = "SELECT fingerprint, outcome FROM request WHERE id = ? AND party = ?";
-    connection.prepare_cached(sql)?.query_row(params![id.0.into_bytes(), blob(party)], recorded).optional()
-}
-
-fn recorded(row: &Row<'_>) -> Result<Recorded, Error> {
-    let outcome = row.get_ref(1)?.as_str()?;
-    Ok(Recorded {
-        fingerprint: Fingerprint(row.get(0)?),
-        outcome: serde_json::from_str(outcome).map_err(|error| unreadable(1, error))?,
-    })
 }
 
 /// Reserves numbers for new rows. Only those that are taken are saved with the batch; the next one gets the

@@ -13,8 +13,7 @@ use super::{
     deliveries, expand,
     open_files::OpenFiles,
     pool::Pool,
-    rows::at_most,
-    settle,
+    requests, settle,
     turn::Turn,
 };
 use crate::{
@@ -36,6 +35,10 @@ pub(super) const STATE: &str = "CASE WHEN removed >= acknowledged THEN pending E
 const _: () = assert!(MAX_COUNTED == 10_000, "as in `STATE`");
 /// The number of these columns.
 pub(super) const STATE_COLUMNS: usize = 13;
+
+/// The maximum number of mailboxes that are claimed or settled in one turn of the writers, each with up to a batch of
+/// deliveries: about as long as a batch of purchases, which wait meanwhile.
+const MAILBOXES_A_TURN: usize = 16;
 
 pub(super) struct SqliteMailboxes {
     pool: Pool,
@@ -120,7 +123,20 @@ impl Mailboxes for SqliteMailboxes {
         if due.is_empty() {
             return Ok(Vec::new());
         }
-        self.write(move |transaction| claims::claim_all(transaction, &due, &query)).await
+        let mut claims = Vec::with_capacity(due.len());
+        for some in due.chunks(MAILBOXES_A_TURN) {
+            let some = some.to_vec();
+            match self.write(move |transaction| claims::claim_all(transaction, &some, &query)).await {
+                Ok(claimed) => claims.extend(claimed),
+                Err(error) if claims.is_empty() => return Err(error),
+                // What has been claimed is delivered, and the rest stays due.
+                Err(error) => {
+                    tracing::debug!(%error, "claimed only a part of the mailboxes that are due");
+                    break;
+                }
+            }
+        }
+        Ok(claims)
     }
 
     async fn next_due(
@@ -214,11 +230,16 @@ impl Mailboxes for SqliteMailboxes {
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<bool>, StoreError> {
-        let settlements = settlements.to_vec();
-        self.write(move |transaction| {
-            settlements.iter().map(|settlement| settle::settle(transaction, settlement)).collect()
-        })
-        .await
+        let mut held = Vec::with_capacity(settlements.len());
+        for some in settlements.chunks(MAILBOXES_A_TURN) {
+            let some = some.to_vec();
+            let settle = move |transaction: &Connection| {
+                let settled = some.iter().map(|settlement| settle::settle(transaction, settlement));
+                settled.collect::<Result<Vec<_>, _>>()
+            };
+            held.extend(self.write(settle).await?);
+        }
+        Ok(held)
     }
 
     async fn acknowledge(&self, recipient: PartyId, through: Sequence) -> Result<i64, StoreError> {
@@ -294,12 +315,7 @@ impl Mailboxes for SqliteMailboxes {
     }
 
     async fn forget_requests(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
-        let sql = "DELETE FROM request WHERE (id, party) IN \
-                   (SELECT id, party FROM request WHERE done_at < ? ORDER BY done_at LIMIT ?)";
-        self.write(move |transaction| {
-            transaction.prepare_cached(sql)?.execute(params![before.0, at_most(limit)])
-        })
-        .await
+        self.write(move |transaction| requests::forget(transaction, before, limit)).await
     }
 }
 

@@ -11,7 +11,7 @@ use rusqlite::{
 };
 use souk_domain::{Action, ItemId, OrderId, Outcome, RatingSummary, action};
 
-use super::{load, open, save};
+use super::{kept::Kept, load, open, save};
 use crate::fixture::{self, ALICE, BOB, act, buy, command, decided, keys_of, lamp, rate};
 
 const ORDERS: i64 = 1_000_000;
@@ -28,6 +28,8 @@ fn fill(connection: &Connection) {
              SELECT i, buyer.number, seller.number, 1 + i % 2, 1250, 'GBP', 1, 1250, 'placed', 1
              FROM party AS buyer CROSS JOIN party AS seller CROSS JOIN n
              WHERE buyer.role = 'buyer' AND seller.role = 'seller';
+         INSERT INTO purchase SELECT buyer, item, count(*) FROM orders GROUP BY buyer, item;
+         INSERT INTO purchase_through SELECT buyer, max(id) FROM orders GROUP BY buyer;
          UPDATE item SET sold = sold + {ORDERS} / 2, supplied = supplied + {ORDERS} / 2 WHERE id IN (1, 2);
          UPDATE counter SET value = {ORDERS} WHERE name = 'order';
          COMMIT;"
@@ -40,6 +42,7 @@ fn fill(connection: &Connection) {
 /// A connection that counts the steps of its statements.
 struct Counted {
     connection: Connection,
+    kept: Kept,
     steps: Arc<AtomicI32>,
     requests: u128,
 }
@@ -54,7 +57,7 @@ impl Counted {
             }
         };
         connection.trace_v2(TraceEventCodes::SQLITE_TRACE_PROFILE, Some(count)).unwrap();
-        Self { connection, steps, requests: 1_000 }
+        Self { connection, kept: Kept::default(), steps, requests: 1_000 }
     }
 
     /// Carries out a command of the buyer as a lane does, within the number of steps.
@@ -65,10 +68,11 @@ impl Counted {
         self.connection.flush_prepared_statement_cache();
         self.steps.store(0, Ordering::Relaxed);
         self.connection.execute_batch("BEGIN IMMEDIATE").unwrap();
-        let mut rows = load::load(&self.connection, &keys_of(&command)).unwrap();
+        let mut rows = load::load(&self.connection, &keys_of(&command), &mut self.kept).unwrap();
         let outcome = decided(&mut rows, &command).unwrap();
-        save::save(&self.connection, &rows).unwrap();
+        save::save(&self.connection, &rows, &mut self.kept).unwrap();
         self.connection.execute_batch("COMMIT").unwrap();
+        self.kept.forget();
         let steps = self.steps.load(Ordering::Relaxed);
         assert!((1..=MOST_STEPS).contains(&steps), "{steps} steps for {:?}", command.action);
         outcome
@@ -92,7 +96,6 @@ async fn rating_and_cancelling_read_few_of_a_million_orders() {
     drop((lane, store));
     let connection = Connection::open(&path).unwrap();
     fill(&connection);
-    connection.execute_batch("PRAGMA foreign_keys = ON").unwrap();
     let mut shop = Counted::new(connection);
 
     let (common, rare) = (ItemId(1), ItemId(3));

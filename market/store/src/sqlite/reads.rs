@@ -15,6 +15,7 @@ use super::{
     load,
     mailboxes::SqliteMailboxes,
     pool::Pool,
+    requests,
     rows::at_most,
     summary,
 };
@@ -238,7 +239,7 @@ impl Reads for SqliteReads {
     }
 
     async fn request(&self, party: PartyId, id: RequestId) -> Result<Option<Recorded>, StoreError> {
-        self.points.run(move |c| load::request(c, party, id)).await
+        self.points.run(move |c| requests::request(c, party, id)).await
     }
 
     async fn totals(&self) -> Result<Totals, StoreError> {

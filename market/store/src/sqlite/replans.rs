@@ -1,7 +1,8 @@
 //! Holds the statements of this back end to one plan each: SQLite must not plan a cached statement again at its next use.
 
 use std::{
-    collections::BTreeMap,
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, HashMap},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -23,10 +24,37 @@ use crate::{
 /// By statement: how often it ran, and how often it was planned again.
 static SEEN: Mutex<BTreeMap<String, (u32, i32)>> = Mutex::new(BTreeMap::new());
 
+/// What a thread's statements have cost.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Cost {
+    /// How many ran.
+    pub(super) statements: u64,
+    /// The steps that they took on SQLite's virtual machine.
+    pub(super) steps: u64,
+}
+
+thread_local! {
+    static COST: Cell<Cost> = const { Cell::new(Cost { statements: 0, steps: 0 }) };
+    /// The steps that each statement has taken since it was prepared.
+    static STEPS: RefCell<HashMap<String, i32>> = RefCell::default();
+}
+
+/// Returns what this thread's statements have cost since the last call.
+pub(super) fn take_cost() -> Cost {
+    COST.take()
+}
+
 /// Reports the statements of a connection to this test as they end.
 pub(super) fn watch(connection: &mut Connection) {
     let record = |event: TraceEvent<'_>| {
         if let TraceEvent::Profile(statement, _) = event {
+            let steps = statement.get_status(StatementStatus::VmStep);
+            let before = STEPS.with_borrow_mut(|all| all.insert(statement.sql().into_owned(), steps));
+            // Fewer than before: it was prepared again.
+            let taken = before.filter(|before| *before <= steps).map_or(steps, |before| steps - before);
+            let cost = COST.get();
+            let steps = cost.steps + u64::try_from(taken).unwrap_or(0);
+            COST.set(Cost { statements: cost.statements + 1, steps });
             let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
             let entry = seen.entry(statement.sql().into_owned()).or_default();
             entry.0 += 1;

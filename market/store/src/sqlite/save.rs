@@ -3,29 +3,28 @@
 use std::collections::{BTreeMap, btree_map::Entry};
 
 use rusqlite::{CachedStatement, Connection, Error, params};
-use souk_domain::{
-    Audience, CancelReason, EventKind, IdRange, Item, NameKey, NewEvent, Order, Party, Role, Sku, WorkingSet,
-};
+use souk_domain::{Audience, EventKind, IdRange, Item, NameKey, NewEvent, Party, Role, Sku, WorkingSet};
 
 use super::{
     audit,
     convert::{blob, to_json},
-    deliveries::{Added, last_sequence, put_delivery, put_event, put_into_mailbox},
-    summary,
+    deliveries::{Added, Opened, opened, put_delivery, put_event, put_into_mailbox},
+    kept::Kept,
+    orders, placed, requests, summary,
 };
 use crate::{FeedPosition, Receipt};
 
-pub(super) fn save(connection: &Connection, rows: &WorkingSet) -> Result<Receipt, Error> {
+pub(super) fn save(connection: &Connection, rows: &WorkingSet, kept: &mut Kept) -> Result<Receipt, Error> {
     // Parties and tills come before events: they open the mailboxes to which the events are delivered.
     save_parties(connection, rows)?;
     let feed_position = save_items(connection, rows)?;
-    save_orders(connection, rows)?;
+    orders::save(connection, rows, kept)?;
     summary::save(connection, &rows.tally)?;
     save_rides(connection, rows)?;
     save_tills(connection, rows)?;
     save_wishes(connection, rows)?;
     save_ratings(connection, rows)?;
-    save_requests(connection, rows)?;
+    requests::save(connection, rows)?;
     save_number(connection, "item", &rows.item_ids)?;
     save_number(connection, "order", &rows.order_ids)?;
     let mut receipt = Receipt { feed_position, ..Receipt::of(rows) };
@@ -38,6 +37,10 @@ pub(super) fn save(connection: &Connection, rows: &WorkingSet) -> Result<Receipt
 }
 
 fn save_parties(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
+    // As below: most batches change none, and look for no statement.
+    if rows.parties.changes().next().is_none() {
+        return Ok(());
+    }
     let mut put = connection.prepare_cached(
         "INSERT INTO party (id, role, display_name, callback_host, callback_port, registered_at, epoch, \
          suspended_at, suspended_for, tills, name_key, number) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, \
@@ -149,34 +152,10 @@ fn put_item(put: &mut CachedStatement<'_>, item: &Item, position: i64) -> Result
     Ok(())
 }
 
-fn save_orders(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
-    let mut put = connection.prepare_cached(
-        "INSERT INTO orders (id, buyer, buyer_name, seller, seller_name, item, item_name, amount_minor, currency, \
-         quantity, total_minor, status, placed_at, shipped_at, delivered_at, cancelled_at, cancelled_by, \
-         cancel_reason, ride) \
-         VALUES (?1, (SELECT number FROM party WHERE id = ?2), ?3, (SELECT number FROM party WHERE id = ?4), ?5, ?6, \
-         ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19) \
-         ON CONFLICT (id) DO UPDATE SET item_name = iif(?12 = 'cancelled', ?7, item_name), status = ?12, \
-         shipped_at = ?14, delivered_at = ?15, cancelled_at = ?16, cancelled_by = ?17, cancel_reason = ?18, ride = ?19",
-    )?;
-    for (_, order) in rows.orders.changes() {
-        let Some(order) = order else { continue };
-        let party_name = |id| rows.parties.row(id).map(|party| party.display_name.as_str());
-        // A cancelled order always keeps its item's name, so that an item of which nothing is sold can be renamed
-        // without a trace.
-        let item = rows.items.row(order.item).filter(|_| order.status.stands());
-        let item_name = item.map(|item| item.name.as_str());
-        let names = OwnNames {
-            buyer: own_name(order.buyer_name.as_str(), party_name(order.buyer)),
-            seller: own_name(order.seller_name.as_str(), party_name(order.seller)),
-            item: own_name(order.item_name.as_str(), item_name),
-        };
-        put_order(&mut put, order, &names)?;
-    }
-    Ok(())
-}
-
 fn save_rides(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
+    if rows.rides.changes().next().is_none() {
+        return Ok(());
+    }
     let mut put = connection.prepare_cached(
         "INSERT INTO ride (id, seller, body) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET body = ?3",
     )?;
@@ -190,6 +169,9 @@ fn save_rides(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
 /// Saves the tills. A removed till's mailbox stays, because a till that is opened again must not reuse
 /// sequences.
 fn save_tills(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
+    if rows.tills.changes().next().is_none() {
+        return Ok(());
+    }
     let mut put = connection.prepare_cached(
         "INSERT INTO till (id, seller, body) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET body = ?3",
     )?;
@@ -207,44 +189,10 @@ fn save_tills(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
     Ok(())
 }
 
-/// The names that an order keeps itself; `None`: what the party or item is called after this batch. When it is renamed by
-/// a later one, a trigger notes the name that orders up to then have.
-struct OwnNames<'a> {
-    buyer: Option<&'a str>,
-    seller: Option<&'a str>,
-    item: Option<&'a str>,
-}
-
-fn own_name<'a>(name: &'a str, present: Option<&str>) -> Option<&'a str> {
-    (present != Some(name)).then_some(name)
-}
-
-fn put_order(put: &mut CachedStatement<'_>, order: &Order, names: &OwnNames<'_>) -> Result<(), Error> {
-    put.execute(params![
-        order.id.0,
-        blob(order.buyer),
-        names.buyer,
-        blob(order.seller),
-        names.seller,
-        order.item.0,
-        names.item,
-        order.unit_price.amount_minor(),
-        order.unit_price.currency_code(),
-        order.quantity,
-        order.total_price.amount_minor(),
-        order.status.as_str(),
-        order.placed_at.0,
-        order.shipped_at.map(|time| time.0),
-        order.delivered_at.map(|time| time.0),
-        order.cancelled_at.map(|time| time.0),
-        order.cancelled_by.map(Role::as_str),
-        order.cancel_reason.as_ref().map(CancelReason::as_str),
-        order.ride.map(|ride| ride.0.into_bytes()),
-    ])?;
-    Ok(())
-}
-
 fn save_wishes(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
+    if rows.wishes.changes().next().is_none() {
+        return Ok(());
+    }
     let mut wish = connection.prepare_cached(
         "INSERT INTO wish (buyer, item, added_at) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET added_at = ?3",
     )?;
@@ -259,7 +207,6 @@ fn save_wishes(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> 
 }
 
 fn save_ratings(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
-    // Most batches change none, and prepare no statement.
     if rows.ratings.changes().next().is_none() {
         return Ok(());
     }
@@ -276,24 +223,11 @@ fn save_ratings(connection: &Connection, rows: &WorkingSet) -> Result<(), Error>
     Ok(())
 }
 
-fn save_requests(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
-    let mut put = connection.prepare_cached(
-        "INSERT INTO request (id, party, fingerprint, outcome, done_at) VALUES (?, ?, ?, ?, ?)",
-    )?;
-    for ((party, request), recorded) in rows.requests.changes() {
-        let Some(recorded) = recorded else { continue };
-        let outcome = to_json(&recorded.outcome)?;
-        let id = request.0.into_bytes();
-        put.execute(params![id, blob(party), recorded.fingerprint.0, outcome, rows.decided_at.0])?;
-    }
-    Ok(())
-}
-
 /// Saves the events, their deliveries, and the state of the mailboxes that they go to.
 fn save_events(connection: &Connection, rows: &WorkingSet, receipt: &mut Receipt) -> Result<(), Error> {
-    let mut is_wished = connection.prepare_cached("SELECT 1 FROM wish WHERE item = ? LIMIT 1")?;
-    let mut fan_out = connection
-        .prepare_cached("INSERT INTO fan_out (event, item, withdraws, seller) VALUES (?, ?, ?, ?)")?;
+    let is_wished = "SELECT 1 FROM wish WHERE item = ? LIMIT 1";
+    let fan_out = "INSERT INTO fan_out (event, item, withdraws, seller) VALUES (?, ?, ?, ?)";
+    let mut put_placed = connection.prepare_cached(placed::PUT)?;
     let mut mailboxes = BTreeMap::new();
     for NewEvent { event, audience } in &rows.events {
         match *audience {
@@ -303,7 +237,8 @@ fn save_events(connection: &Connection, rows: &WorkingSet, receipt: &mut Receipt
                     // assigning sequences.
                     Entry::Occupied(added) => added.into_mut(),
                     Entry::Vacant(first) => {
-                        let sequence = last_sequence(connection, recipient)?;
+                        let Opened { sequence, has_callback } = opened(connection, recipient)?;
+                        receipt.has_callback |= has_callback;
                         first.insert(Added { sequence, last_order: 0, count: 0 })
                     }
                 };
@@ -311,20 +246,25 @@ fn save_events(connection: &Connection, rows: &WorkingSet, receipt: &mut Receipt
                 if event.kind.is_order() {
                     added.last_order = added.sequence;
                 }
-                added.count +=
-                    put_delivery(connection, (recipient, added.sequence), None, event, rows.decided_at)?;
+                let place = (recipient, added.sequence);
+                if placed::subject(event).is_some_and(|order| rows.orders.row(order).is_some()) {
+                    placed::put(&mut put_placed, place, event, rows.decided_at)?;
+                    added.count += 1;
+                } else {
+                    added.count += put_delivery(connection, place, None, event, rows.decided_at)?;
+                }
             }
             Audience::Wishers(item) => {
                 let Some(seller) = rows.items.row(item).map(|item| item.seller) else { continue };
                 // Most items are wished for by nobody, and an import changes thousands of them.
-                if !is_wished.exists([item.0])? {
+                if !connection.prepare_cached(is_wished)?.exists([item.0])? {
                     continue;
                 }
                 // One row per event now, one per wisher later: a popular item may have any number of wishers,
                 // and a purchase must not wait for them. The relay expands these events in small transactions.
                 let seq = put_event(connection, event, rows.decided_at, true)?;
                 let withdraws = matches!(event.kind, EventKind::ItemWithdrawn { .. });
-                fan_out.execute(params![seq, item.0, withdraws, blob(seller)])?;
+                connection.prepare_cached(fan_out)?.execute(params![seq, item.0, withdraws, blob(seller)])?;
                 receipt.needs_expansion = true;
             }
         }

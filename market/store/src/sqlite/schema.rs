@@ -8,6 +8,7 @@ use super::{
     name_keys::NAME_KEYS,
     order_states::ORDER_STATES,
     party_numbers::PARTY_NUMBERS,
+    references::REFERENCES,
     sums::SUMS,
 };
 use crate::OpeningProgress;
@@ -35,6 +36,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration::Script(include_str!("migrations/0019_told.sql")),
     Migration::Steps(NAME_KEYS),
     Migration::Script(include_str!("migrations/0021_lists.sql")),
+    Migration::Steps(REFERENCES),
     Migration::Script(include_str!("migrations/0023_rank.sql")),
 ];
 
@@ -280,8 +282,9 @@ mod tests {
         const SUMS: usize = 1 + 3 + 1 + 1;
         const PARTY_NUMBERS: usize = 1 + 2 + 1 + 1;
         const NAME_KEYS: usize = 1 + 2 + 1 + 1;
+        const REFERENCES: usize = 1 + 1 + 4 + 1;
         const ALL: usize =
-            2 * ORDER_STATES + 1 + SUMS + PARTY_NUMBERS + NAME_KEYS + (MIGRATIONS.len() - 3 - 5);
+            2 * ORDER_STATES + 1 + SUMS + PARTY_NUMBERS + NAME_KEYS + REFERENCES + (MIGRATIONS.len() - 3 - 6);
         let mut connection = old_file();
         let (mut steps, mut seen) = (0, Vec::new());
         loop {

@@ -67,14 +67,14 @@ fn drop_one(
     reason: &str,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let sql = "SELECT event, is_order FROM delivery WHERE recipient = ?1 AND sequence = ?2 \
+    let sql = "SELECT is_order FROM delivery WHERE recipient = ?1 AND sequence = ?2 \
                AND sequence > (SELECT acknowledged FROM mailbox WHERE party = ?1)";
     let found = transaction
         .prepare_cached(sql)?
-        .query_row(params![blob(recipient), sequence.0], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row(params![blob(recipient), sequence.0], |row| row.get(0))
         .optional()?;
-    if let Some((event, is_order)) = found {
-        bury(transaction, &Doomed { recipient, sequence: sequence.0, event, is_order }, reason, now)?;
+    if let Some(is_order) = found {
+        bury(transaction, &Doomed { recipient, sequence: sequence.0, is_order }, reason, now)?;
     }
     take_out(transaction, recipient, sequence, TakenBy::Acknowledgement)
 }
@@ -132,7 +132,7 @@ fn remove(transaction: &Connection, recipient: PartyId, after: i64, through: i64
     // An event for one recipient is deleted with its delivery; a shared one when its retention is over.
     // Events before deliveries, because they are found through them.
     let events = "DELETE FROM event WHERE fans_out = 0 AND seq IN \
-                  (SELECT event FROM delivery WHERE recipient = ? AND sequence > ? AND sequence <= ?)";
+                  (SELECT event FROM delivery WHERE recipient = ? AND sequence > ? AND sequence <= ? AND event > 0)";
     transaction.prepare_cached(events)?.execute(params![blob(recipient), after, through])?;
     let deliveries = "DELETE FROM delivery WHERE recipient = ? AND sequence > ? AND sequence <= ?";
     let count = transaction.prepare_cached(deliveries)?.execute(params![blob(recipient), after, through])?;
@@ -196,21 +196,21 @@ pub(super) fn give_back(transaction: &Connection, recipient: PartyId) -> Result<
     Ok(())
 }
 
-/// Returns the deliveries from before a time, with whether the unnamed consumer lacks them. What every consumer has is
+/// Returns the deliveries from before a time, with the numbers of their events, and whether the unnamed consumer lacks them. What every consumer has is
 /// left out.
 fn over(
     transaction: &Connection,
     is_order: bool,
     before: i64,
     limit: i64,
-) -> Result<Vec<(Doomed, bool)>, Error> {
+) -> Result<Vec<(Doomed, i64, bool)>, Error> {
     let old = "SELECT recipient, sequence, event, sequence > acknowledged FROM \
                (SELECT recipient, sequence, event FROM delivery WHERE is_order = ? AND occurred_at < ? \
                ORDER BY occurred_at LIMIT ?) JOIN mailbox ON party = recipient WHERE sequence > released";
     let mut old = transaction.prepare_cached(old)?;
     let found = old.query_map(params![is_order, before, limit], |row| {
-        let (recipient, sequence, event) = (convert::party_id(row, 0)?, row.get(1)?, row.get(2)?);
-        Ok((Doomed { recipient, sequence, event, is_order }, row.get(3)?))
+        let (recipient, sequence) = (convert::party_id(row, 0)?, row.get(1)?);
+        Ok((Doomed { recipient, sequence, is_order }, row.get(2)?, row.get(3)?))
     })?;
     found.collect()
 }
@@ -226,7 +226,7 @@ pub(super) fn expire(
     let mut lost: BTreeMap<PartyId, i64> = BTreeMap::new();
     for (is_order, kept) in [(false, retention.updates), (true, retention.orders)] {
         let cutoff = now.minus(kept).0;
-        for (doomed, is_lost) in over(transaction, is_order, cutoff, at_most(limit - dropped))? {
+        for (doomed, event, is_lost) in over(transaction, is_order, cutoff, at_most(limit - dropped))? {
             count_missed(transaction, &doomed)?;
             if is_lost {
                 bury(transaction, &doomed, EXPIRED, now)?;
@@ -236,7 +236,7 @@ pub(super) fn expire(
                 .prepare_cached(delivery)?
                 .execute(params![blob(doomed.recipient), doomed.sequence])?;
             let own = "DELETE FROM event WHERE seq = ? AND fans_out = 0";
-            transaction.prepare_cached(own)?.execute([doomed.event])?;
+            transaction.prepare_cached(own)?.execute([event])?;
             *lost.entry(doomed.recipient).or_default() += 1;
             dropped += 1;
         }

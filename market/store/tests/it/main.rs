@@ -24,6 +24,7 @@ mod model;
 mod names;
 mod ranking;
 mod ratings;
+mod referring;
 mod rejections;
 mod reliability;
 mod rides;
@@ -51,6 +52,8 @@ pub(crate) struct Shop {
     now: Timestamp,
     /// How far the wall clock is ahead of the steady one.
     wall_ahead: Duration,
+    /// How far it is behind.
+    wall_behind: Duration,
     requests: u128,
     events: u128,
     folder: Option<TempDir>,
@@ -119,6 +122,7 @@ impl Shop {
             lane,
             now: Timestamp(1_000_000),
             wall_ahead: Duration::ZERO,
+            wall_behind: Duration::ZERO,
             requests: 0,
             events: 0,
             folder,
@@ -169,7 +173,7 @@ impl Shop {
             *events += 1;
             EventId(Uuid::from_u128(*events))
         };
-        let now = self.now.plus(self.wall_ahead);
+        let now = self.now.plus(self.wall_ahead).minus(self.wall_behind);
         let mut context = Context { now, steady_now: self.now, event_ids: &mut event_ids };
         let outcomes = commands.iter().map(|command| decide(&mut rows, command, &mut context)).collect();
         if rows.is_unchanged() {

@@ -2,27 +2,72 @@
 
 use std::time::{Duration, Instant};
 
-use souk_domain::{Context, EventId, Keys, decide};
+use souk_domain::{Command, Context, EventId, Keys, Outcome, Role, decide};
 use souk_store::{HealthState, Receipt, SaveError, StoreError};
 use souk_testkit::postgres::is_there;
 use uuid::Uuid;
 
-use super::{ALICE, Shop, path_in, sell};
+use super::{ALICE, BOB, Shop, buy, path_in, register, sell};
 
 /// Tries to save a new item.
 async fn try_to_sell(shop: &mut Shop) -> Result<Receipt, SaveError> {
     let command = shop.command(ALICE, sell("Lamp", 1));
+    try_to(shop, &[command]).await
+}
+
+/// Tries to save what commands change.
+async fn try_to(shop: &mut Shop, commands: &[Command]) -> Result<Receipt, SaveError> {
     let mut keys = Keys::default();
-    command.add_keys(&mut keys);
+    commands.iter().for_each(|command| command.add_keys(&mut keys));
     let mut rows = shop.lane.load(&keys).await.unwrap();
     let mut event_ids = || EventId(Uuid::nil());
-    decide(
-        &mut rows,
-        &command,
-        &mut Context { now: shop.now, steady_now: shop.now, event_ids: &mut event_ids },
-    )
-    .unwrap();
+    let mut context = Context { now: shop.now, steady_now: shop.now, event_ids: &mut event_ids };
+    for command in commands {
+        decide(&mut rows, command, &mut context).unwrap();
+    }
     shop.lane.save(&rows).await
+}
+
+/// A batch whose requests were not looked up.
+#[tokio::test]
+async fn repeated_request_is_a_conflict_if_it_was_not_looked_up() {
+    let mut shop = Shop::sqlite().await;
+    assert!(shop.lane.notices_repetitions());
+    let lamp = shop.lamp(ALICE, 9).await;
+    let command = shop.command(BOB, buy(lamp, 1));
+    try_to(&mut shop, std::slice::from_ref(&command)).await.unwrap();
+    let mut keys = Keys::default();
+    command.add_keys(&mut keys);
+    keys.requests.clear();
+    let mut rows = shop.lane.load(&keys).await.unwrap();
+    assert!(shop.lane.has_requests(&[command.key()]).await.unwrap());
+    assert!(!shop.lane.has_requests(&[(command.caller, souk_domain::RequestId(Uuid::max()))]).await.unwrap());
+    let mut event_ids = || EventId(Uuid::nil());
+    let mut context = Context { now: shop.now, steady_now: shop.now, event_ids: &mut event_ids };
+    decide(&mut rows, &command, &mut context).unwrap();
+    let repeated = shop.lane.save(&rows).await;
+    assert!(matches!(repeated, Err(SaveError::Conflict(StoreError::Rejected(_)))), "{repeated:?}");
+    assert_eq!(shop.store.reads.item(lamp).await.unwrap().unwrap().quantity, 8);
+}
+
+/// A party whose registration was rolled back has no number, and another one gets it.
+#[tokio::test]
+async fn rows_of_a_batch_that_failed_are_forgotten() {
+    let mut shop = Shop::sqlite().await;
+    let lamp = shop.lamp(ALICE, 9).await;
+    let raw = rusqlite::Connection::open(path_in(shop.folder.as_ref())).unwrap();
+    let trigger = "CREATE TRIGGER fail BEFORE INSERT ON request BEGIN SELECT RAISE(ABORT, 'planted'); END";
+    raw.execute_batch(trigger).unwrap();
+    let commands = [shop.command(21, register(Role::Buyer, 21)), shop.command(21, buy(lamp, 4))];
+    try_to(&mut shop, &commands).await.unwrap_err();
+    raw.execute_batch("DROP TRIGGER fail").unwrap();
+    for number in [22, 21] {
+        shop.act(number, register(Role::Buyer, number)).await.unwrap();
+    }
+    let outcome = shop.act(21, buy(lamp, 1)).await.unwrap();
+    let Outcome::Order(order) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(shop.store.reads.order(order.id).await.unwrap(), Some(order));
+    assert_eq!(shop.store.reads.item(lamp).await.unwrap().unwrap().quantity, 8);
 }
 
 /// Makes PostgreSQL fail with this SQLSTATE when a request is recorded.

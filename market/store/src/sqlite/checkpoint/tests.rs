@@ -10,8 +10,13 @@ use super::*;
 use crate::{Fix, OpeningProgress, Store, sqlite::open_with};
 
 /// Small limits, so that few writes exceed them.
-const SMALL: Limits =
-    Limits { interval: Duration::from_millis(20), pages: 64, kept_bytes: 512 << 10, warned_bytes: 1 << 20 };
+const SMALL: Limits = Limits {
+    interval: Duration::from_millis(20),
+    enough_pages: 8,
+    pages: 64,
+    kept_bytes: 512 << 10,
+    warned_bytes: 1 << 20,
+};
 
 /// How long to wait for anything.
 const PATIENCE: Duration = Duration::from_secs(30);
