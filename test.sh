@@ -162,6 +162,9 @@ step "attacks: an honest client beside every known attacker"
 # Counts and memory only.
 "$bin/bench" hostile --short
 
+step "costs: no ratio is grossly wrong"
+"$bin/bench" smoke
+
 step "tour: every call of every service over real mutual TLS"
 "$bin/market" demo --tour
 

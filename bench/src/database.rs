@@ -14,10 +14,10 @@ use souk_testkit::database::DatabaseServer;
 use tempfile::TempDir;
 
 use crate::{
+    figures::median,
     fixture,
     load::{self, CONNECTIONS, IN_FLIGHT},
     process::ServerProcess,
-    report::median,
     workload,
 };
 
@@ -236,12 +236,7 @@ async fn buy(markets: &Markets, at_two: bool, is_hot: bool, duration: Duration) 
     };
     let items = if is_hot { vec![markets.items[0]] } else { markets.items.clone() };
     let measured = load::run(&clients, duration, move |connection, number| {
-        workload::buy(connection, items[spread(number) % items.len()])
+        workload::buy(connection, items[workload::spread(number) % items.len()])
     });
     Ok(measured.await?.calls_per_second())
-}
-
-/// Maps consecutive numbers to evenly distributed ones: Fibonacci hashing (Knuth, TAOCP vol. 3, section 6.4).
-fn spread(number: u64) -> usize {
-    (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize
 }

@@ -72,7 +72,7 @@ pub(crate) async fn connect(party: &Party, server: &ServerProcess) -> anyhow::Re
     Ok(Connection::open(&ClientConfig::new(market, party.files())).await?)
 }
 
-async fn register_buyer(buyer: &Connection, name: &str) -> anyhow::Result<()> {
+pub(crate) async fn register_buyer(buyer: &Connection, name: &str) -> anyhow::Result<()> {
     let request = v1::RegisterBuyerRequest { display_name: name.into(), ..Default::default() };
     buyer.call(request).await?;
     Ok(())
@@ -85,7 +85,7 @@ pub(crate) async fn register_seller(seller: &Connection) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn list_items(seller: &Connection) -> anyhow::Result<Vec<i64>> {
+pub(crate) async fn list_items(seller: &Connection) -> anyhow::Result<Vec<i64>> {
     register_seller(seller).await?;
     let items = stream::iter(0..ITEMS)
         .map(|number| async move {

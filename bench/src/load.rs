@@ -8,8 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::Context as _;
 use hdrhistogram::Histogram;
+use souk_proto::metadata::{MARKET_TIME, SERVER_TIMING};
 use tokio::task::JoinSet;
+use tonic::Response;
 
 /// Number of connections, each of a different party.
 pub(crate) const CONNECTIONS: usize = 8;
@@ -32,6 +35,11 @@ pub(crate) struct Measurement {
 impl Measurement {
     pub(crate) fn calls_per_second(&self) -> f64 {
         self.calls as f64 / self.seconds
+    }
+
+    /// Returns a quantile of the latency in milliseconds.
+    pub(crate) fn millis(&self, quantile: f64) -> f64 {
+        self.latency_micros.value_at_quantile(quantile) as f64 / 1_000.0
     }
 }
 
@@ -82,6 +90,14 @@ where
     }
     let seconds = began.elapsed().as_secs_f64();
     Ok(Measurement { calls: latency_micros.len(), refused, seconds, latency_micros })
+}
+
+/// Returns the time that the market reports for a call.
+pub(crate) fn server_time<T>(answer: &Response<T>) -> anyhow::Result<Duration> {
+    let reported = answer.metadata().get(SERVER_TIMING).context("the market reports no server-timing")?;
+    let millis: f64 =
+        reported.to_str()?.strip_prefix(MARKET_TIME).context("not the time of a market")?.parse()?;
+    Ok(Duration::try_from_secs_f64(millis / 1_000.0)?)
 }
 
 fn histogram() -> anyhow::Result<Histogram<u64>> {

@@ -1,6 +1,7 @@
 //! Benchmarks of the market. Each figure is reported together with an upper limit measured in the same run.
 
 mod backups;
+mod chart;
 mod compare;
 mod crash;
 mod database;
@@ -10,17 +11,23 @@ mod disk;
 mod echo;
 mod failover;
 mod faults;
+mod figures;
 mod fixture;
 mod fuzz;
+mod growth;
 mod histories;
 mod hostile;
 mod import;
 mod load;
+mod made_up;
 mod power_cut;
 mod process;
 mod proxy;
 mod report;
+mod search;
 mod site;
+mod smoke;
+mod stocked;
 mod sync;
 mod trade;
 mod unguarded;
@@ -44,6 +51,10 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Compare(compare::CompareArgs),
+    Search(search::SearchArgs),
+    Growth(growth::GrowthArgs),
+    Smoke(smoke::SmokeArgs),
+    Chart(chart::ChartArgs),
     Crash(crash::CrashArgs),
     PowerCut(power_cut::PowerCutArgs),
     Faults(faults::FaultsArgs),
@@ -62,6 +73,9 @@ enum Command {
     /// Run a market whose guard checks nothing. Started by `compare`.
     #[command(hide = true)]
     ServeUnguarded(process::ServeArgs),
+    /// Run a market that believes who a call acts as. Started by `growth`.
+    #[command(hide = true)]
+    ServeAnyone(process::ServeArgs),
     /// Run a market to put load on. Started by `compare` and others.
     #[command(hide = true)]
     ServeMarket(process::ServeArgs),
@@ -80,6 +94,10 @@ enum Command {
 async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Compare(args) => compare::run(args).await,
+        Command::Search(args) => search::run(args).await,
+        Command::Growth(args) => growth::run(args).await,
+        Command::Smoke(args) => smoke::run(args).await,
+        Command::Chart(args) => chart::run(&args),
         Command::Crash(args) => crash::run(args).await,
         Command::PowerCut(args) => power_cut::run(args).await,
         Command::Faults(args) => faults::run(args).await,
@@ -97,6 +115,7 @@ async fn main() -> ExitCode {
         Command::Seller(args) => return args.run().await,
         Command::ServeEcho(args) => echo::serve(args).await,
         Command::ServeUnguarded(args) => unguarded::serve(args).await,
+        Command::ServeAnyone(args) => unguarded::serve_anyone(args).await,
         Command::ServeMarket(args) => process::serve_market(args).await,
     };
     match outcome {

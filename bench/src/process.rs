@@ -84,6 +84,17 @@ impl ServerProcess {
         Self::spawn(&std::env::current_exe()?, "serve-market", dir, threads, log, &more).await
     }
 
+    /// Starts a server of `program`, a build of `bench`, with an admin port.
+    pub(crate) async fn start_with_admin(
+        program: &Path,
+        command: &str,
+        dir: &Path,
+        threads: usize,
+        admin: SocketAddr,
+    ) -> anyhow::Result<Self> {
+        Self::spawn(program, command, dir, threads, "warn", &["--admin", &admin.to_string()]).await
+    }
+
     /// Starts a market with its default limits and an admin port.
     pub(crate) async fn start_attacked(
         dir: &Path,
@@ -104,23 +115,25 @@ impl ServerProcess {
         log: &str,
         more: &[&str],
     ) -> anyhow::Result<Self> {
-        let mut child = Command::new(program)
-            .arg(command)
-            .arg("--dir")
-            .arg(dir)
-            .args(["--threads", &threads.to_string(), "--log", log])
-            .args(more)
+        let mut server = Command::new(program);
+        server.arg(command).arg("--dir").arg(dir);
+        server.args(["--threads", &threads.to_string(), "--log", log]).args(more);
+        Self::launch(server, command, dir).await
+    }
+
+    /// Runs a program and waits until it prints the address on which it listens. Its errors are logged to a file in a
+    /// folder.
+    pub(crate) async fn launch(mut program: Command, name: &str, dir: &Path) -> anyhow::Result<Self> {
+        let log = dir.join(format!("{name}.log"));
+        let mut child = program
             .stdout(Stdio::piped())
-            .stderr(
-                fs::OpenOptions::new().create(true).append(true).open(dir.join(format!("{command}.log")))?,
-            )
+            .stderr(fs::OpenOptions::new().create(true).append(true).open(&log)?)
             .kill_on_drop(true)
             .spawn()?;
         let stdout = child.stdout.take().context("the child has no standard output")?;
         let line = BufReader::new(stdout).lines().next_line().await?;
         let Some(address) = line.as_deref().and_then(|line| line.parse().ok()) else {
-            let log = fs::read_to_string(dir.join(format!("{command}.log"))).unwrap_or_default();
-            bail!("{command} did not start: {log}");
+            bail!("{name} did not start: {}", fs::read_to_string(log).unwrap_or_default());
         };
         Ok(Self { child, address })
     }
@@ -166,25 +179,32 @@ pub(crate) fn cpu_seconds(process: u32) -> anyhow::Result<f64> {
     Ok(ticks.iter().sum::<f64>() / TICKS_PER_SECOND)
 }
 
-/// Runs a market with its usual services.
+/// Runs a market with its usual services until SIGTERM.
 pub(crate) async fn serve_market(args: ServeArgs) -> anyhow::Result<()> {
+    let stop = stopped_by_sigterm()?;
     let (app, _log) = open_market(args, "souk.db").await?;
-    Ok(app.run(CancellationToken::new()).await?)
+    Ok(app.run(stop).await?)
 }
 
-/// Runs a market with its default limits until SIGTERM, for `hostile`.
-pub(crate) async fn serve_attacked(args: ServeArgs) -> anyhow::Result<()> {
+/// Returns what is cancelled at SIGTERM.
+pub(crate) fn stopped_by_sigterm() -> anyhow::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate())?;
-    let store = args.dir.join("souk.db");
-    let mut config = settings(&args, store)?;
-    config.callbacks.allow_loopback = true;
-    let (app, _log) = open(config).await?;
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     tokio::spawn(async move {
         terminate.recv().await;
         stopped.cancel();
     });
+    Ok(stop)
+}
+
+/// Runs a market with its default limits until SIGTERM, for `hostile`.
+pub(crate) async fn serve_attacked(args: ServeArgs) -> anyhow::Result<()> {
+    let stop = stopped_by_sigterm()?;
+    let store = args.dir.join("souk.db");
+    let mut config = settings(&args, store)?;
+    config.callbacks.allow_loopback = true;
+    let (app, _log) = open(config).await?;
     Ok(app.run(stop).await?)
 }
 
@@ -196,6 +216,8 @@ pub(crate) async fn open_market(args: ServeArgs, store: &str) -> anyhow::Result<
     config.limits.seller_calls_per_second = UNLIMITED_CALLS;
     config.limits.buyer_calls_per_second = UNLIMITED_CALLS;
     config.limits.burst_calls = UNLIMITED_CALLS;
+    config.limits.import_rows_per_second = UNLIMITED_CALLS;
+    config.callbacks.allow_loopback = true;
     open(config).await
 }
 

@@ -1,6 +1,9 @@
 //! Formats the results of `bench compare`.
 
-use crate::workload::Workload;
+use crate::{
+    figures::{Bound, Report, Table, bounds, median},
+    workload::Workload,
+};
 
 /// The result of one workload in one round.
 #[derive(Clone, Debug)]
@@ -46,84 +49,57 @@ pub(crate) fn print_pairs(pairs: &[(Row, Row)]) {
     println!("\nratios are this build / older build; median, min and max are of server CPU time per call");
 }
 
-/// Prints the median of each workload over the rounds, and the ratios with their targets.
-pub(crate) fn print(rounds: &[Vec<Row>]) {
-    println!(
-        "\n{:<12} {:>10} {:>14} {:>10} {:>10}",
-        "workload", "calls/s", "server µs/call", "p50 ms", "p99 ms"
-    );
+/// Adds the median of each workload over the rounds, and the ratios with their targets. A ratio is computed within each
+/// round, so that temporary slowdowns of the machine cancel out.
+pub(crate) fn judge(report: &mut Report, rounds: &[Vec<Row>]) {
+    let columns = ["calls/s", "server µs/call", "p50 ms", "p99 ms", "refused %"];
+    let mut table = Table::new("workloads", "medians of all rounds", &columns);
     for workload in Workload::ALL {
         let rows: Vec<_> = rounds.iter().flatten().filter(|row| row.workload == workload).collect();
-        println!(
-            "{:<12} {:>10.0} {:>14.1} {:>10.2} {:>10.2} {:>9.1}%",
-            workload.as_str(),
-            median(rows.iter().map(|row| row.calls_per_second)),
-            median(rows.iter().map(|row| row.cpu_micros)),
-            median(rows.iter().map(|row| row.p50_micros as f64)) / 1_000.0,
-            median(rows.iter().map(|row| row.p99_micros as f64)) / 1_000.0,
-            median(rows.iter().map(|row| row.refused)) * 100.0,
-        );
+        let of = |figure: fn(&Row) -> f64| Some(median(rows.iter().map(|row| figure(row))));
+        let values = vec![
+            of(|row| row.calls_per_second),
+            of(|row| row.cpu_micros),
+            of(|row| row.p50_micros as f64 / 1_000.0),
+            of(|row| row.p99_micros as f64 / 1_000.0),
+            of(|row| row.refused * 100.0),
+        ];
+        table.row(workload.as_str(), values);
     }
-    println!("\n{:<22} {:>8} {:>8} {:>8}   target", "ratio of calls/s", "median", "min", "max");
+    report.table(table);
     for (above, below, target) in [
-        (Workload::Guarded, Workload::Echo, 0.7),
-        (Workload::BuyUniform, Workload::Guarded, 0.3),
-        (Workload::BuyHot, Workload::BuyUniform, 0.8),
+        (Workload::Guarded, Workload::Echo, Bound::AtMost(1.25).stretch(1.15)),
+        (Workload::BuyUniform, Workload::Echo, Bound::AtMost(2.7).stretch(2.2)),
+        (Workload::Search, Workload::Echo, Bound::AtMost(2.5).stretch(2.0)),
     ] {
-        // The ratio is computed within each round, so that temporary slowdowns of the machine cancel out.
-        let ratios: Vec<_> = rounds.iter().filter_map(|round| ratio(round, above, below)).collect();
-        let name = format!("{} / {}", above.as_str(), below.as_str());
-        let (least, most) = bounds(&ratios);
-        let median = median(ratios.iter().copied());
-        let verdict = if median >= target { "reached" } else { "missed" };
-        println!("{name:<22} {median:>8.2} {least:>8.2} {most:>8.2}   ≥ {target}: {verdict}");
+        let ratios = ratios(rounds, (above, below), |row| row.cpu_micros);
+        report.judge(format!("{} ÷ {}, server CPU", above.as_str(), below.as_str()), &ratios, target);
     }
-    let shares: Vec<_> = rounds.iter().filter_map(|round| guards_share(round)).collect();
-    let share = median(shares.iter().copied()) * 100.0;
-    let verdict = if share <= GUARD_SHARE_PERCENT { "reached" } else { "missed" };
-    println!(
-        "\nthe guard's share of a call's server CPU: {share:.1} % (≤ {GUARD_SHARE_PERCENT} %: {verdict})"
-    );
+    for (above, below, bound) in [
+        (Workload::Guarded, Workload::Echo, Bound::AtLeast(0.7)),
+        (Workload::BuyUniform, Workload::Guarded, Bound::AtLeast(0.3)),
+        (Workload::BuyHot, Workload::BuyUniform, Bound::AtLeast(0.8)),
+    ] {
+        let ratios = ratios(rounds, (above, below), |row| row.calls_per_second);
+        report.judge(format!("{} ÷ {}, calls/s", above.as_str(), below.as_str()), &ratios, bound);
+    }
+    let uniform = rounds.iter().flatten().filter(|row| row.workload == Workload::BuyUniform);
+    let spread: Vec<_> = uniform.map(|row| row.p99_micros as f64 / row.p50_micros.max(1) as f64).collect();
+    report.judge("buy uniform, p99 ÷ p50 under load", &spread, Bound::AtMost(2.5).stretch(2.0));
+    // What is saved when the guard checks nothing.
+    let unguarded = ratios(rounds, (Workload::Unguarded, Workload::Guarded), |row| row.cpu_micros);
+    let shares: Vec<_> = unguarded.iter().map(|ratio| (1.0 - ratio) * 100.0).collect();
+    report.judge("the guard's share of a call's server CPU, %", &shares, Bound::AtMost(GUARD_SHARE_PERCENT));
 }
 
 /// Target for the guard's share of CPU time, with a warm cache of verified tokens.
 const GUARD_SHARE_PERCENT: f64 = 5.0;
 
-/// Returns the guard's share of a guarded call's CPU time, 0 to 1: what is saved when the guard checks nothing.
-fn guards_share(round: &[Row]) -> Option<f64> {
-    let cpu = |of: Workload| round.iter().find(|row| row.workload == of).map(|row| row.cpu_micros);
-    let (guarded, unguarded) = (cpu(Workload::Guarded)?, cpu(Workload::Unguarded)?);
-    Some((guarded - unguarded) / guarded)
-}
-
-fn ratio(round: &[Row], above: Workload, below: Workload) -> Option<f64> {
-    let rate = |of: Workload| round.iter().find(|row| row.workload == of).map(|row| row.calls_per_second);
-    Some(rate(above)? / rate(below)?)
-}
-
-fn bounds(values: &[f64]) -> (f64, f64) {
-    values.iter().fold((f64::MAX, f64::MIN), |(least, most), value| (least.min(*value), most.max(*value)))
-}
-
-/// Returns the median, which is the mean of the two middle values if their number is even, and NaN if there are none.
-pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<_> = values.collect();
-    values.sort_by(f64::total_cmp);
-    match values.len() {
-        0 => f64::NAN,
-        odd if odd % 2 == 1 => values[odd / 2],
-        even => f64::midpoint(values[even / 2 - 1], values[even / 2]),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_is_in_the_middle() {
-        assert_eq!(median([3.0, 1.0, 2.0].into_iter()), 2.0);
-        assert_eq!(median([4.0, 1.0, 2.0, 3.0].into_iter()), 2.5);
-        assert!(median(std::iter::empty()).is_nan());
-    }
+/// Returns the ratio of a figure of two workloads, for each round.
+fn ratios(rounds: &[Vec<Row>], (above, below): (Workload, Workload), figure: fn(&Row) -> f64) -> Vec<f64> {
+    let ratio = |round: &Vec<Row>| {
+        let of = |of: Workload| round.iter().find(|row| row.workload == of).map(figure);
+        Some(of(above)? / of(below)?)
+    };
+    rounds.iter().filter_map(ratio).collect()
 }

@@ -245,12 +245,12 @@ fn market_program() -> anyhow::Result<PathBuf> {
 }
 
 /// Returns an address of this machine with a port that is free now. A market keeps it over its restarts.
-async fn free_address() -> anyhow::Result<SocketAddr> {
+pub(crate) async fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0").await?.local_addr()?)
 }
 
 /// Sends a request to the admin port, and returns the answer.
-async fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
+pub(crate) async fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
     let mut stream = TcpStream::connect(address).await?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: market\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;

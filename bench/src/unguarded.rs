@@ -1,15 +1,20 @@
-//! The market with a guard that admits every call. The difference to the real market is the cost of the guard.
+//! Markets with a guard that checks nothing.
+//!
+//! One knows the caller by its certificate: the difference to the real market is the cost of the guard. The other one
+//! believes what a call says, so that a few connections can act as any number of parties.
 
 use std::sync::Arc;
 
 use souk_certs::{acceptor::PeerInfo, identity};
 use souk_domain::{PartyId, Role, Timestamp};
 use souk_proto::v1::{
-    account_service_server::AccountServiceServer, session_service_server::SessionServiceServer,
+    account_service_server::AccountServiceServer, buyer_service_server::BuyerServiceServer,
+    catalog_service_server::CatalogServiceServer, seller_service_server::SellerServiceServer,
+    session_service_server::SessionServiceServer,
 };
 use souk_server::{
     access::{Caller, TokenInfo},
-    api::{AccountApi, SessionApi},
+    api::{AccountApi, BuyerApi, CatalogApi, SellerApi, SessionApi},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{
@@ -30,6 +35,43 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         Ok(routes.routes())
     });
     Ok(serving.await?)
+}
+
+/// Metadata that names the buyer as whom a call acts, at a market started by [`serve_anyone`].
+pub(crate) const ACTING: &str = "x-acting-buyer";
+
+/// Serves what traders need. Whoever is named by [`ACTING`] counts as the caller.
+pub(crate) async fn serve_anyone(args: ServeArgs) -> anyhow::Result<()> {
+    let stop = process::stopped_by_sigterm()?;
+    let (app, _log) = process::open_market(args, "souk.db").await?;
+    let serving = app.run_with(stop, |_, api| {
+        let mut routes = RoutesBuilder::default();
+        macro_rules! serve {
+            ($server:ident, $api:ident) => {
+                routes.add_service(InterceptedService::new($server::new($api(api.clone())), act));
+            };
+        }
+        serve!(AccountServiceServer, AccountApi);
+        serve!(SessionServiceServer, SessionApi);
+        serve!(CatalogServiceServer, CatalogApi);
+        serve!(SellerServiceServer, SellerApi);
+        serve!(BuyerServiceServer, BuyerApi);
+        Ok(routes.routes())
+    });
+    Ok(serving.await?)
+}
+
+fn act(request: Request<()>) -> Result<Request<()>, Status> {
+    let named = request.metadata().get(ACTING).map(|value| value.to_str().ok()?.parse().ok());
+    let mut request = pass(request)?;
+    if let Some(named) = named {
+        let buyer: Uuid = named.ok_or_else(|| Status::invalid_argument("the acting buyer is not a UUID"))?;
+        if let Some(caller) = request.extensions_mut().get_mut::<Caller>() {
+            caller.party = PartyId(buyer);
+            caller.role = Role::Buyer;
+        }
+    }
+    Ok(request)
 }
 
 /// Builds the `Caller` that handlers need, without any check.

@@ -59,10 +59,25 @@ pub(crate) async fn buy(connection: Connection, item_id: i64) -> anyhow::Result<
     call_outcome(connection.buyer().buy_item(request).await)
 }
 
+/// Searches, each time with another of these requests.
+pub(crate) async fn search_one_of(
+    connection: Connection,
+    requests: &[v1::SearchItemRequest],
+    number: u64,
+) -> anyhow::Result<CallOutcome> {
+    let request = requests[spread(number) % requests.len()].clone();
+    call_outcome(connection.catalog().search_item(request).await)
+}
+
 pub(crate) async fn search(connection: Connection, number: u64) -> anyhow::Result<CallOutcome> {
     let word = WORDS[usize::try_from(number % WORDS.len() as u64)?];
     let request = v1::SearchItemRequest { query: word.into(), page_size: 10, ..Default::default() };
     call_outcome(connection.catalog().search_item(request).await)
+}
+
+/// Maps consecutive numbers to evenly distributed ones: Fibonacci hashing (Knuth, TAOCP vol. 3, section 6.4).
+pub(crate) fn spread(number: u64) -> usize {
+    (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize
 }
 
 fn call_outcome<T>(answer: Result<Response<T>, Status>) -> anyhow::Result<CallOutcome> {

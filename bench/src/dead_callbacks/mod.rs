@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use clap::Args;
 
-use crate::report::median;
+use crate::figures::median;
 use scene::Scene;
 
 /// Measure live notices and purchases with and without callbacks that never answer

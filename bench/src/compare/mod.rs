@@ -1,6 +1,10 @@
 //! `bench compare`: runs all workloads in every round, so that a temporary slowdown of the machine affects all of
 //! them and cancels out in their ratios.
 
+mod many_items;
+mod notices;
+mod python;
+
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -11,16 +15,20 @@ use clap::Args;
 
 use crate::{
     database,
+    figures::{Bound, Report},
     fixture::Fixture,
     load::{self, CONNECTIONS, IN_FLIGHT, Measurement},
     process::ServerProcess,
     report::{self, Row},
-    workload::{self, Workload},
+    workload::{self, Workload, spread},
 };
+use notices::Notified;
+use python::PythonMarket;
 
-/// Measure echo, guarded, unguarded, buy and search in paired rounds, and print their ratios
+/// Measure echo, guarded, unguarded, buy and search in paired rounds, and print their ratios with the targets
 ///
-/// With --against, also measures the servers of an older build, and prints the ratio of the cost per call.
+/// Also measures notices to sellers with callbacks, a market in Python, and a market with many items. With --against,
+/// measures the servers of an older build instead, and prints the ratio of the cost per call and of imported rows.
 #[derive(Args)]
 pub(crate) struct CompareArgs {
     /// Number of rounds; each runs every workload once [default: 5, or 7 with --against].
@@ -42,6 +50,17 @@ pub(crate) struct CompareArgs {
     /// load.
     #[arg(long, value_name = "BINARY", conflicts_with = "store")]
     against: Option<PathBuf>,
+    /// Number of items that are imported for the searches of many items, and for the comparison of imports; 0 skips
+    /// both.
+    #[arg(long, default_value_t = 1_000_000)]
+    items: u64,
+    /// Python with the packages of clients/python/requirements.txt, for the market in Python [default: that of
+    /// clients/test.sh, or python3].
+    #[arg(long, value_name = "PROGRAM")]
+    python: Option<PathBuf>,
+    /// File for the results as JSON, for `bench chart`.
+    #[arg(long, value_name = "FILE", conflicts_with = "store")]
+    json: Option<PathBuf>,
 }
 
 /// The store of the markets under load.
@@ -59,6 +78,15 @@ const ROUNDS: u32 = 5;
 /// Minimum number of rounds with `--against`. On a shared machine, a median of fewer is not reliable.
 const MIN_PAIRED_ROUNDS: u32 = 7;
 
+/// Imports of each build with `--against`.
+const IMPORT_PAIRS: u32 = 3;
+/// The least rates, as ratios: of purchases to those of the market in Python, of notices to purchases, of searches for
+/// a rare word to guarded calls, and of imports to those of an older build; each with what it would be at best.
+const TO_PYTHON: (f64, f64) = (8.0, 12.0);
+const NOTICES: (f64, f64) = (0.5, 1.0);
+const RARE_TO_GUARDED: (f64, f64) = (0.5, 0.7);
+const IMPORT_TO_OLDER: (f64, f64) = (1.5, 2.0);
+
 /// Duration of each workload before the first round, which opens connections and fills caches.
 const WARM_UP: Duration = Duration::from_millis(500);
 
@@ -74,20 +102,47 @@ pub(crate) async fn run(args: CompareArgs) -> anyhow::Result<()> {
          in flight; {rounds} rounds × {} s; log level {}",
         args.seconds, args.log
     );
-    let fixture = warmed_up(&std::env::current_exe()?, threads, &args.log).await?;
     let duration = Duration::from_secs(args.seconds);
-    match &args.against {
-        Some(older) => {
-            ensure!(rounds >= MIN_PAIRED_ROUNDS, "give --rounds {MIN_PAIRED_ROUNDS} or more with --against");
-            let older = warmed_up(older, threads, &args.log).await?;
-            paired(&fixture, &older, rounds, duration).await
+    let program = std::env::current_exe()?;
+    let mut report = Report::of("compare");
+    {
+        let fixture = warmed_up(&program, threads, &args.log).await?;
+        match &args.against {
+            Some(older) => {
+                ensure!(
+                    rounds >= MIN_PAIRED_ROUNDS,
+                    "give --rounds {MIN_PAIRED_ROUNDS} or more with --against"
+                );
+                let older = warmed_up(older, threads, &args.log).await?;
+                paired(&fixture, &older, rounds, duration).await?;
+            }
+            None => alone(&fixture, (rounds, duration), args.python.as_deref(), &mut report).await?,
         }
-        None => alone(&fixture, rounds, duration).await,
+        // The servers stop here.
     }
+    match &args.against {
+        Some(older) => against_older(&mut report, (&program, older), threads, args.items).await?,
+        None => {
+            report.skip("imported rows/s ÷ those of an older build", "name one by --against BINARY");
+            notices_to_purchases(&mut report, threads, rounds, duration).await?;
+            search_many_items(&mut report, &program, threads, (args.items, rounds, duration)).await?;
+        }
+    }
+    report.finish(args.json.as_deref())?;
+    Ok(())
 }
 
-async fn alone(fixture: &Fixture, rounds: u32, duration: Duration) -> anyhow::Result<()> {
-    let mut measured_rounds = Vec::new();
+async fn alone(
+    fixture: &Fixture,
+    (rounds, duration): (u32, Duration),
+    python: Option<&Path>,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let python = PythonMarket::start(python).await?;
+    if let Some(python) = &python {
+        python.buy(WARM_UP).await?;
+    }
+    let (mut measured_rounds, mut to_python) = (Vec::new(), Vec::new());
     for round in 1..=rounds {
         let mut rows = Vec::new();
         for workload in Workload::ALL {
@@ -95,9 +150,77 @@ async fn alone(fixture: &Fixture, rounds: u32, duration: Duration) -> anyhow::Re
             println!("round {round}: {}", row.in_words());
             rows.push(row);
         }
+        if let Some(python) = &python {
+            let rate = python.buy(duration).await?.calls_per_second();
+            println!("round {round}: {:<12} {rate:>8.0} calls/s", "buy (Python)");
+            let uniform = rows.iter().find(|row| row.workload == Workload::BuyUniform);
+            to_python.extend(uniform.map(|row| row.calls_per_second / rate));
+        }
         measured_rounds.push(rows);
     }
-    report::print(&measured_rounds);
+    report::judge(report, &measured_rounds);
+    let name = "buy uniform ÷ market in Python, calls/s";
+    match python {
+        Some(_) => report.judge(name, &to_python, Bound::AtLeast(TO_PYTHON.0).stretch(TO_PYTHON.1)),
+        None => report.skip(name, "no Python with grpcio; see clients/python/README.md, or give --python"),
+    }
+    Ok(())
+}
+
+async fn notices_to_purchases(
+    report: &mut Report,
+    threads: usize,
+    rounds: u32,
+    duration: Duration,
+) -> anyhow::Result<()> {
+    let notified = Notified::start(threads).await?;
+    let mut ratios = Vec::new();
+    for round in 1..=rounds {
+        let rates = notified.measure(duration).await?;
+        println!(
+            "round {round}: {} sellers with callbacks: purchases {:.0}/s with {:.0} notices/s, sustained {:.0}/s",
+            notices::SELLERS,
+            rates.purchases,
+            rates.meanwhile,
+            rates.sustained
+        );
+        ratios.push(rates.sustained / rates.purchases);
+    }
+    report.judge("notices sustained ÷ purchases, 1/s", &ratios, Bound::AtLeast(NOTICES.0).stretch(NOTICES.1));
+    Ok(())
+}
+
+async fn search_many_items(
+    report: &mut Report,
+    program: &Path,
+    threads: usize,
+    (items, rounds, duration): (u64, u32, Duration),
+) -> anyhow::Result<()> {
+    let name = format!("search ÷ guarded, calls/s, {items} items, rare word");
+    if items == 0 {
+        report.skip(&name, "give --items");
+        return Ok(());
+    }
+    let (ratios, imported) =
+        many_items::search_to_guarded(program, threads, items, (rounds, duration)).await?;
+    println!("imported {items} items at {imported:.0} rows/s");
+    report.judge(name, &ratios, Bound::AtLeast(RARE_TO_GUARDED.0).stretch(RARE_TO_GUARDED.1));
+    Ok(())
+}
+
+async fn against_older(
+    report: &mut Report,
+    programs: (&Path, &Path),
+    threads: usize,
+    rows: u64,
+) -> anyhow::Result<()> {
+    let name = format!("import of {rows} rows, rows/s, ÷ older build");
+    if rows == 0 {
+        report.skip(&name, "give --items");
+        return Ok(());
+    }
+    let ratios = many_items::import_to_older(programs, threads, (rows, IMPORT_PAIRS)).await?;
+    report.judge(name, &ratios, Bound::AtLeast(IMPORT_TO_OLDER.0).stretch(IMPORT_TO_OLDER.1));
     Ok(())
 }
 
@@ -131,7 +254,12 @@ async fn warmed_up(program: &Path, threads: usize, log: &str) -> anyhow::Result<
     Ok(fixture)
 }
 
-async fn measured(fixture: &Fixture, workload: Workload, duration: Duration) -> anyhow::Result<Row> {
+/// Runs a workload, and measures the CPU time of its server.
+pub(crate) async fn measured(
+    fixture: &Fixture,
+    workload: Workload,
+    duration: Duration,
+) -> anyhow::Result<Row> {
     let server = server(fixture, workload);
     let before = server.cpu_seconds()?;
     let measured = measure(fixture, workload, duration).await?;
@@ -174,9 +302,4 @@ async fn measure(fixture: &Fixture, workload: Workload, duration: Duration) -> a
             .await
         }
     }
-}
-
-/// Maps consecutive numbers to evenly distributed ones: Fibonacci hashing (Knuth, TAOCP vol. 3, section 6.4).
-fn spread(number: u64) -> usize {
-    (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize
 }
