@@ -35,6 +35,8 @@ enum Suite {
     Postgres,
     /// Tests that count what a call costs: statements planned again, TLS records.
     Speed,
+    /// Tests of what searches find.
+    Search,
     /// Tests of what survives crashes, failing disks and wrong clocks.
     Durability,
     /// Tests of mailboxes, listeners and callbacks.
@@ -57,6 +59,7 @@ impl Suite {
             Self::Failover => "failover",
             Self::Postgres => "postgres",
             Self::Speed => "speed",
+            Self::Search => "search",
             Self::Durability => "durability",
             Self::Delivery => "delivery",
             Self::Output => "output",
@@ -84,6 +87,7 @@ impl Suite {
                 "it",
             ],
             Self::Speed => &["-p", "souk-store", "-p", "souk-certs", "-p", "market", "--lib", "--test", "it"],
+            Self::Search => &["-p", "souk-search", "--lib"],
             Self::Failover => &["-p", "souk-client", "--lib", "--test", "it"],
             Self::Output => &["-p", "souk-cli", "-p", "buyer", "-p", "seller"],
             Self::Imports => &["-p", "seller", "--lib", "--test", "cli"],
@@ -95,6 +99,7 @@ impl Suite {
     fn cases(self) -> &'static [&'static str] {
         match self {
             Self::Security
+            | Self::Search
             | Self::Durability
             | Self::Delivery
             | Self::Trade
@@ -117,6 +122,7 @@ impl Suite {
             Self::Sync
             | Self::Failover
             | Self::Speed
+            | Self::Search
             | Self::Durability
             | Self::Delivery
             | Self::Trade

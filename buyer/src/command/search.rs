@@ -101,6 +101,14 @@ impl Search {
                 // Once, however many pages there are.
                 if !is_told.replace(true) {
                     session.printer().say(&format!("{} found", page.total_size));
+                    if page.is_wordless {
+                        session
+                            .printer()
+                            .say("the search has no letters or digits; type a word to find items");
+                    }
+                    if !page.did_you_mean.is_empty() {
+                        session.printer().say(&format!("did you mean: {}", page.did_you_mean));
+                    }
                     if let Some(as_of) = time(page.as_of_time.as_ref()) {
                         let told = "newer changes may be missing: the market's index can't follow at present";
                         session.printer().say(&format!("as of {as_of}; {told}"));

@@ -5,7 +5,7 @@ use std::{io, path::PathBuf, time::Duration};
 use souk_store::StoreError;
 use tantivy::TantivyError;
 
-use super::VISIBILITY_WAIT;
+use super::{VISIBILITY_WAIT, effort::Stop};
 
 /// A search failed, or the index could not be opened. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -48,5 +48,15 @@ impl SearchError {
 impl From<TantivyError> for SearchError {
     fn from(error: TantivyError) -> Self {
         Self::Index(error)
+    }
+}
+
+impl From<Stop> for SearchError {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Index(error) => Self::Index(error),
+            // Both are handled before: an expensive search goes on elsewhere, and nobody learns of one given up.
+            Stop::TooExpensive | Stop::GivenUp => Self::Overloaded,
+        }
     }
 }

@@ -1,29 +1,39 @@
 //! Executes a search on one snapshot of the index.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use souk_domain::Category;
-use tantivy::{
-    IndexReader, Searcher,
-    query::{AllQuery, BooleanQuery, Occur, Query, TermQuery},
-    schema::IndexRecordOption,
-};
+use tantivy::IndexReader;
 
 use super::{
-    CategoryQuery, SearchOrder, SearchPage, SearchQuery,
-    collect::{Best, BestPlaces, CountByCategory},
-    matching::{Matching, hidden},
+    CategoryQuery, SearchCursor, SearchPage, SearchQuery,
+    ask::{Ask, Leniency},
+    counts::Counts,
+    effort::{Effort, Stop},
+    execute::{Execution, Found},
+    hidden::{Hidden, HiddenSellers},
     place::Place,
     schema::Fields,
+    segment::Snapshot,
+    spelling::NearWords,
+    suggest,
+    words::{self, Wording},
 };
 
 /// An index that is open for searching.
 pub(super) struct Reader {
-    pub(super) index: IndexReader,
-    pub(super) fields: Fields,
+    index: IndexReader,
+    fields: Fields,
+    snapshot: ArcSwap<Snapshot>,
+    counts: Counts,
+    near: NearWords,
+    hidden: HiddenSellers,
+    wording: Wording,
 }
 
 /// A page as the index knows it, before it is completed from the store.
+#[derive(Default)]
 pub(super) struct Hits {
     /// The places of the hits, in order.
     pub(super) places: Vec<Place>,
@@ -33,80 +43,113 @@ pub(super) struct Hits {
     pub(super) total: u64,
     /// The number of matches by category; see [`SearchPage::categories`].
     pub(super) categories: Vec<(Category, u64)>,
+    /// How far the search went beyond the words as typed.
+    pub(super) leniency: Leniency,
+    /// The number of matches as typed.
+    pub(super) as_typed: u64,
+    /// If nothing matches as typed: the query's words for which similar ones count, each with those.
+    pub(super) near: Vec<(String, Vec<String>)>,
+}
+
+impl Hits {
+    /// Returns the cursors after each of the hits.
+    pub(super) fn cursors(&self) -> impl DoubleEndedIterator<Item = SearchCursor> {
+        let leniency = self.leniency;
+        self.places.iter().map(move |place| SearchCursor { place: *place, leniency })
+    }
 }
 
 impl Reader {
+    pub(super) fn open(index: IndexReader, fields: Fields, wording: Wording) -> tantivy::Result<Self> {
+        let (snapshot, counts) = (ArcSwap::default(), Counts::default());
+        let (near, hidden) = (NearWords::default(), HiddenSellers::default());
+        let reader = Self { index, fields, snapshot, counts, near, hidden, wording };
+        reader.show()?;
+        Ok(reader)
+    }
+
+    pub(super) fn fields(&self) -> &Fields {
+        &self.fields
+    }
+
+    pub(super) fn wording(&self) -> &Wording {
+        &self.wording
+    }
+
+    /// Shows the latest commit to searches.
+    pub(super) fn reload(&self) -> tantivy::Result<()> {
+        self.index.reload()?;
+        self.show()
+    }
+
+    fn show(&self) -> tantivy::Result<()> {
+        let snapshot =
+            Snapshot::open(self.index.searcher().segment_readers(), &self.fields, &self.snapshot.load())?;
+        self.snapshot.store(Arc::new(snapshot));
+        Ok(())
+    }
+
     /// Finds one page of hits, with the total and the counts per category.
-    pub(super) fn find(&self, query: &SearchQuery) -> tantivy::Result<Hits> {
-        let matching = Matching::new(query, self.fields);
-        // One snapshot for both runs, so that hits, total and counts agree.
-        let searcher = self.index.searcher();
-        let limit = query.limit.clamp(1, SearchQuery::MAX_LIMIT);
-        let best = BestPlaces {
-            order: query.order,
-            has_words: matching.has_words(),
-            after: query.after.map(|cursor| cursor.0),
-            // One more than requested, to find out whether there is a next page.
-            limit: limit + 1,
-        };
-        // Only relevance orders by score. There, near misses rank below exact matches and do no harm.
-        let ranks_matches = query.order == SearchOrder::Relevance && !query.is_exact;
-        let mut found = run(&searcher, &*matching.query(ranks_matches), &best)?;
-        if found.0.total == 0 && !ranks_matches && !query.is_exact && matching.can_forgive() {
-            // An order that does not rank by match would mix near misses among the hits, so typos are
-            // forgiven only if nothing matches exactly.
-            found = run(&searcher, &*matching.query(true), &best)?;
+    pub(super) fn find(&self, query: &SearchQuery, effort: &mut Effort) -> Result<Hits, Stop> {
+        if words::is_wordless(query.text.as_str()) {
+            return Ok(Hits::default());
         }
-        let (Best { mut places, total }, counts) = found;
+        // One snapshot for everything, so that hits, total and counts agree.
+        let snapshot = self.snapshot.load();
+        let hidden = self.hidden.of(&query.hidden_sellers, &snapshot)?;
+        let mut execution = self.execution(&snapshot, &hidden, Ask::new(query, &self.wording));
+        let Found { leniency, as_typed, all } = match query.after {
+            // As far as on the first page, or else the pages would not continue one another.
+            Some(cursor) => execution.up_to(cursor.leniency, effort)?,
+            None => execution.as_far_as_needed(query, effort)?,
+        };
+        let limit = query.limit.clamp(1, SearchQuery::MAX_LIMIT);
+        // One more than requested, to find out whether there is a next page.
+        let most = usize::try_from(all.total).map_or(limit + 1, |total| total.min(limit + 1));
+        let after = query.after.map(|cursor| cursor.place);
+        let mut places = execution.places((query.order, leniency), after, most, effort)?;
         let more = places.len() > limit;
         places.truncate(limit);
-        Ok(Hits { places, more, total, categories: most_first(counts) })
+        let (total, categories) = (all.total, most_first(&all.categories));
+        let near = if as_typed == 0 { suggest::near_words(&execution.ask) } else { Vec::new() };
+        Ok(Hits { places, more, total, categories, leniency, as_typed, near })
     }
 
     /// Counts the items of each matching category, ordered by path.
-    pub(super) fn categories(&self, asked: &CategoryQuery) -> tantivy::Result<Vec<(Category, u64)>> {
+    pub(super) fn categories(
+        &self,
+        asked: &CategoryQuery,
+        effort: &mut Effort,
+    ) -> Result<Vec<(Category, u64)>, Stop> {
         let CategoryQuery { parent, hidden_sellers, after, limit } = asked;
-        let mut query: Box<dyn Query> = match parent {
-            Some(parent) => {
-                Box::new(TermQuery::new(self.fields.category_term(parent), IndexRecordOption::Basic))
-            }
-            None => Box::new(AllQuery),
-        };
-        if let Some(hidden) = hidden(hidden_sellers, &self.fields) {
-            // Hidden in the query rather than in the result, so that the counts leave them out too.
-            query = Box::new(BooleanQuery::new(vec![(Occur::Must, query), (Occur::MustNot, hidden)]));
-        }
-        let counts = self.index.searcher().search(&query, &CountByCategory)?;
-        let mut counts = named(counts);
-        // Filtered after counting: one pass counts all categories anyway, and there are few compared with
-        // items.
-        counts.retain(|(category, _)| after.as_ref().is_none_or(|after| category > after));
+        let snapshot = self.snapshot.load();
+        let hidden = self.hidden.of(hidden_sellers, &snapshot)?;
+        let execution = self.execution(&snapshot, &hidden, Ask::everything(parent.as_ref()));
+        let counted = execution.count(Leniency::AsTyped, effort)?;
+        let is_later = |(category, _): &&(Category, u64)| after.as_ref().is_none_or(|after| category > after);
+        // Filtered after counting: what is counted is kept for the next page.
+        let mut counts: Vec<_> = counted.categories.iter().filter(is_later).cloned().collect();
         counts.sort_unstable();
         counts.truncate(*limit);
         Ok(counts)
     }
+
+    fn execution<'a>(&'a self, snapshot: &'a Snapshot, hidden: &'a Hidden, ask: Ask) -> Execution<'a> {
+        let Self { fields, counts, near, .. } = self;
+        Execution { snapshot, fields, counts, near, hidden, ask }
+    }
 }
 
-fn run(
-    searcher: &Searcher,
-    query: &dyn Query,
-    best: &BestPlaces,
-) -> tantivy::Result<(Best, HashMap<String, u64>)> {
-    // At least 1, which the collector requires.
-    let limit = usize::try_from(searcher.num_docs()).unwrap_or(usize::MAX).clamp(1, best.limit);
-    // The collector allocates twice the limit for each segment; a small index does not need that much.
-    let best = BestPlaces { limit, ..*best };
-    searcher.search(query, &(best, CountByCategory))
-}
-
-fn most_first(counts: HashMap<String, u64>) -> Vec<(Category, u64)> {
-    let mut counts = named(counts);
-    counts.sort_unstable_by(|(category, count), (other, others)| others.cmp(count).then(category.cmp(other)));
+fn most_first(counts: &[(Category, u64)]) -> Vec<(Category, u64)> {
+    let mut counts: Vec<&(Category, u64)> = counts.iter().collect();
     // The rarest are cut off, and ties go by path, so that the same search always shows the same ones.
-    counts.truncate(SearchPage::MAX_CATEGORIES);
-    counts
-}
-
-fn named(counts: HashMap<String, u64>) -> Vec<(Category, u64)> {
-    counts.into_iter().map(|(category, count)| (Category::trusted(category), count)).collect()
+    let most_first = |(category, count): &&(Category, u64), (other, others): &&(Category, u64)| {
+        others.cmp(count).then_with(|| category.cmp(other))
+    };
+    if counts.len() > SearchPage::MAX_CATEGORIES {
+        counts.select_nth_unstable_by(SearchPage::MAX_CATEGORIES, most_first);
+        counts.truncate(SearchPage::MAX_CATEGORIES);
+    }
+    counts.sort_unstable_by(most_first);
+    counts.into_iter().cloned().collect()
 }

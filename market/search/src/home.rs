@@ -4,7 +4,7 @@ use std::{
     fs::{self, DirBuilder, File, Permissions},
     io,
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
-    panic,
+    panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
 };
 
@@ -16,7 +16,7 @@ use tantivy::{
     indexer::{IndexWriterOptions, LogMergePolicy},
 };
 
-use super::{SearchError, find::Reader, schema, words};
+use super::{SearchError, find::Reader, schema, words::Wording};
 
 /// The location of the index.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,9 @@ pub enum IndexHome {
 struct Payload {
     version: u32,
     position: FeedPosition,
+    /// The languages whose stems are indexed.
+    #[serde(default)]
+    languages: Vec<String>,
 }
 
 /// An index that is open for writing and searching.
@@ -57,28 +60,28 @@ const MAX_DOCUMENTS_BEFORE_MERGE: usize = 1_000_000;
 
 impl IndexHome {
     /// Opens the index as it was left, or an empty one if there is none or it can't be used. Blocks.
-    pub(super) fn open(&self) -> Result<Opened, SearchError> {
-        match self.open_existing()? {
+    pub(super) fn open(&self, wording: &Wording) -> Result<Opened, SearchError> {
+        match self.open_existing(wording)? {
             Some(opened) => Ok(opened),
-            None => self.create(),
+            None => self.create(wording),
         }
     }
 
     /// Creates an empty index, replacing an existing one. Blocks.
-    pub(super) fn create(&self) -> Result<Opened, SearchError> {
-        let (schema, _) = schema::schema();
+    pub(super) fn create(&self, wording: &Wording) -> Result<Opened, SearchError> {
+        let index = Index::builder().schema(schema::schema().0).settings(schema::settings());
         let index = match self {
-            Self::Memory => Index::create_in_ram(schema),
+            Self::Memory => index.create_in_ram()?,
             Self::Directory(home) => {
                 let items = folder(home);
                 clear(&items).map_err(|error| SearchError::Home { directory: items.clone(), error })?;
-                Index::create_in_dir(&items, schema)?
+                index.create_in_dir(&items)?
             }
         };
-        self.opened(index, FeedPosition(0))
+        self.opened(index, FeedPosition(0), wording)
     }
 
-    fn open_existing(&self) -> Result<Option<Opened>, SearchError> {
+    fn open_existing(&self, wording: &Wording) -> Result<Option<Opened>, SearchError> {
         let Self::Directory(home) = self else {
             return Ok(None);
         };
@@ -95,12 +98,15 @@ impl IndexHome {
         // An unusable index is rebuilt rather than reported: it is derived data, and the market must start.
         // The index library panics on some damage that its checksums do not cover.
         let opening = || {
-            usable(&items).and_then(|(index, position)| match self.opened(index, position) {
-                Err(SearchError::Index(error)) => Err(error.to_string()),
-                other => Ok(other),
+            usable(&items, wording).and_then(|(index, position)| {
+                match self.opened(index, position, wording) {
+                    Err(SearchError::Index(error)) => Err(error.to_string()),
+                    other => Ok(other),
+                }
             })
         };
-        let existing = panic::catch_unwind(opening)
+        // The wording has a cache, which is whole after any panic: it computes outside of its locks.
+        let existing = panic::catch_unwind(AssertUnwindSafe(opening))
             .unwrap_or_else(|_| Err("the index library panicked on it".to_owned()));
         match existing {
             Ok(opened) => opened.map(Some),
@@ -111,8 +117,7 @@ impl IndexHome {
         }
     }
 
-    fn opened(&self, index: Index, position: FeedPosition) -> Result<Opened, SearchError> {
-        index.tokenizers().register(words::ANALYZER, words::analyzer());
+    fn opened(&self, index: Index, position: FeedPosition, wording: &Wording) -> Result<Opened, SearchError> {
         let options = IndexWriterOptions::builder()
             .memory_budget_per_thread(WRITER_MEMORY_BYTES)
             .num_worker_threads(1)
@@ -134,15 +139,20 @@ impl IndexHome {
         merging.set_max_docs_before_merge(MAX_DOCUMENTS_BEFORE_MERGE);
         merging.set_del_docs_ratio_before_merge(DELETED_SHARE_BEFORE_MERGE);
         writer.set_merge_policy(Box::new(merging));
-        Ok(Opened { reader: reader(&index)?, writer, position })
+        Ok(Opened { reader: reader(&index, wording.clone())?, writer, position })
     }
 }
 
 /// Commits the written documents together with the feed position up to which the index is then complete.
 ///
 /// The two are one atomic step, so that after a crash the index resumes from exactly what it contains.
-pub(super) fn commit(writer: &mut IndexWriter, position: FeedPosition) -> Result<(), SearchError> {
-    let payload = serde_json::to_string(&Payload { version: schema::VERSION, position })
+pub(super) fn commit(
+    writer: &mut IndexWriter,
+    position: FeedPosition,
+    wording: &Wording,
+) -> Result<(), SearchError> {
+    let languages = wording.languages().codes().iter().map(|code| (*code).to_owned()).collect();
+    let payload = serde_json::to_string(&Payload { version: schema::VERSION, position, languages })
         .map_err(|error| TantivyError::InternalError(error.to_string()))?;
     let mut prepared = writer.prepare_commit()?;
     // The payload is written with `meta.json`, which tantivy replaces atomically.
@@ -151,12 +161,12 @@ pub(super) fn commit(writer: &mut IndexWriter, position: FeedPosition) -> Result
     Ok(())
 }
 
-fn reader(index: &Index) -> tantivy::Result<Reader> {
+fn reader(index: &Index, wording: Wording) -> tantivy::Result<Reader> {
     let (_, fields) = schema::schema();
     // Only the indexer reloads it, after its commits. So the published progress never lags behind what
     // searches see, and a search never sees more than one state.
     let index: IndexReader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
-    Ok(Reader { index, fields })
+    Reader::open(index, fields, wording)
 }
 
 /// Opens the index in a directory for reading, with its position. `None` if there is none.
@@ -207,7 +217,7 @@ fn close_to_others(items: &Path) -> io::Result<()> {
 }
 
 /// Opens an index and returns it with its position, or why it can't be used.
-fn usable(items: &Path) -> Result<(Index, FeedPosition), String> {
+fn usable(items: &Path, wording: &Wording) -> Result<(Index, FeedPosition), String> {
     let index = Index::open_in_dir(items).map_err(|error| error.to_string())?;
     let payload = index.load_metas().map_err(|error| error.to_string())?.payload;
     let payload: Payload = payload
@@ -217,6 +227,9 @@ fn usable(items: &Path) -> Result<(Index, FeedPosition), String> {
     // The version also covers changes that the schema does not show, such as those of the tokenizer.
     if payload.version != schema::VERSION || index.schema() != schema::schema().0 {
         return Err("it is of another version".to_owned());
+    }
+    if payload.languages != wording.languages().codes() {
+        return Err("it is for other languages".to_owned());
     }
     check_files(&index, items)?;
     Ok((index, payload.position))

@@ -26,6 +26,7 @@ use super::{
     IndexHome, SearchError,
     find::Reader,
     home::{self, Opened},
+    words::Wording,
 };
 
 /// How long changes are collected before a commit, unless a search waits for them. Far below the second
@@ -122,7 +123,7 @@ impl Live {
 
 /// Starts the thread and returns when the index is open, whether or not it has caught up.
 pub(super) async fn start(
-    home: IndexHome,
+    home: (IndexHome, Wording),
     reads: Arc<dyn Reads>,
 ) -> Result<(Arc<Live>, JoinHandle<()>), SearchError> {
     let (ready, opened) = oneshot::channel();
@@ -139,7 +140,11 @@ pub(super) async fn start(
     Ok((live, thread))
 }
 
-async fn run(home: IndexHome, reads: Arc<dyn Reads>, ready: oneshot::Sender<Result<Arc<Live>, SearchError>>) {
+async fn run(
+    home: (IndexHome, Wording),
+    reads: Arc<dyn Reads>,
+    ready: oneshot::Sender<Result<Arc<Live>, SearchError>>,
+) {
     let mut indexer = match Indexer::open(&home, &reads).await {
         Ok((opened, _)) => opened,
         Err(error) => {
@@ -196,7 +201,7 @@ async fn run(home: IndexHome, reads: Arc<dyn Reads>, ready: oneshot::Sender<Resu
 
 /// Opens the index again, retrying until it succeeds; `None` if the market closes.
 async fn reopen(
-    home: &IndexHome,
+    home: &(IndexHome, Wording),
     reads: &Arc<dyn Reads>,
     live: &Live,
     mut delay: Duration,
@@ -241,14 +246,17 @@ struct Indexer {
 
 impl Indexer {
     /// Opens the index. Also returns whether the store had been set back, so that the index was rebuilt.
-    async fn open(home: &IndexHome, reads: &Arc<dyn Reads>) -> Result<(Self, bool), SearchError> {
-        let mut opened = home.open()?;
+    async fn open(
+        (home, wording): &(IndexHome, Wording),
+        reads: &Arc<dyn Reads>,
+    ) -> Result<(Self, bool), SearchError> {
+        let mut opened = home.open(wording)?;
         let was_set_back = is_ahead(opened.position, &**reads).await?;
         if was_set_back {
             tracing::warn!("the search index is ahead of the store; rebuilding it");
             // Must be closed before the folder is cleared.
             drop(opened);
-            opened = home.create()?;
+            opened = home.create(wording)?;
         }
         let Opened { reader, writer, position } = opened;
         Ok((Self { reads: Arc::clone(reads), writer, reader: Arc::new(reader), position }, was_set_back))
@@ -287,11 +295,11 @@ impl Indexer {
             // A short page is the end. Asking again until one is empty would cost a query for each commit.
             let is_end = entries.len() < FEED_PAGE;
             if uncommitted >= COMMIT_EVERY || (is_end && uncommitted > 0) {
-                home::commit(&mut self.writer, read_to)?;
+                home::commit(&mut self.writer, read_to, self.reader.wording())?;
                 // Only now: if the commit had failed, reading would have to resume from the old position.
                 self.position = read_to;
                 uncommitted = 0;
-                self.reader.index.reload()?;
+                self.reader.reload()?;
                 // After the reload, because callers that wait for this position search as soon as it is
                 // published. An index that was reopened after a failure replaces the last state only when it has
                 // caught up: rebuilt from nothing, it would show less.
@@ -318,12 +326,12 @@ impl Indexer {
     }
 
     fn write(&self, entries: &[FeedEntry]) -> Result<(), SearchError> {
-        let fields = self.reader.fields;
+        let fields = self.reader.fields();
         for FeedEntry { item, .. } in entries {
             // Delete and add, because tantivy has no update. Both become visible with the same commit.
             self.writer.delete_term(fields.item_term(item.id.0));
             if item.is_listed() {
-                self.writer.add_document(fields.document(item))?;
+                self.writer.add_document(fields.document(item, self.reader.wording()))?;
             }
         }
         Ok(())

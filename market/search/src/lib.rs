@@ -3,30 +3,49 @@
 //! The index is derived data: it can be deleted at any time and is rebuilt from the feed. It contains only
 //! what is needed to search; hits are completed from the store. A search includes the caller's own
 //! acknowledged writes ([`Search::remember`]), and those of others within a second of their commit.
+//!
+//! A query is split into words (`words`, `ask`), which are looked up in each segment (`resolve`, `cursor`). Matches are
+//! found in order, by tiers (`tiers`) or by price, rating or age (`orders`), and counted apart from that (`counts`).
+//! `execute` puts this together, and decides how far a search goes beyond the words as typed.
 
-mod collect;
+mod ask;
+mod bits;
+mod columns;
+mod counts;
 mod criteria;
+mod cursor;
+mod effort;
 mod error;
 mod examine;
+mod execute;
 mod find;
 mod gate;
+mod hidden;
 mod home;
 mod indexer;
-mod matching;
+mod matches;
 mod order;
+mod orders;
 mod own_writes;
 mod place;
 mod pool;
 mod query;
+mod rank;
+mod resolve;
 mod schema;
+mod segment;
+mod spelling;
 mod standing;
+mod suggest;
 #[cfg(test)]
 mod tests;
+mod tiers;
 mod turns;
 mod words;
 
 use std::{
     collections::HashMap,
+    panic::{self, AssertUnwindSafe},
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
     time::Duration,
@@ -36,6 +55,7 @@ use souk_domain::{Category, Item, ItemId, PartyId};
 use souk_store::{FeedPosition, Reads, StoreError};
 use tokio::time::timeout;
 
+pub use ask::Leniency;
 pub use criteria::{PriceRange, SearchText};
 pub use error::SearchError;
 pub use examine::{Agreement, examine};
@@ -43,12 +63,13 @@ pub use home::IndexHome;
 pub use order::SearchOrder;
 pub use query::{CategoryQuery, SearchCursor, SearchPage, SearchQuery};
 pub use standing::{Conditions, ItemTerms, StandingQueries};
+pub use words::{Languages, SynonymError, Synonyms, UnknownLanguage, Wording};
 
+use effort::{Effort, Patience, Stop};
 use find::{Hits, Reader};
 use gate::Gate;
 use indexer::{Live, Progress};
 use own_writes::OwnWrites;
-use place::Place;
 use pool::Pool;
 
 /// How long a search waits for the index to catch up, before it fails with [`SearchError::Behind`].
@@ -63,6 +84,9 @@ pub const STALE_AFTER: Duration = Duration::from_secs(3);
 /// How long the index may lag behind before imports wait for it. Longer than it lags behind a single import, and shorter
 /// than the second within which a search must show the changes of others.
 pub const IMPORT_LAG: Duration = Duration::from_millis(400);
+
+/// A search that reads at most this many postings runs on its caller's thread.
+const CHEAP: u64 = 20_000;
 
 /// The caller of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,14 +139,14 @@ pub struct SearchLoad {
 impl Search {
     /// Opens the index and starts the thread that follows the store's item feed.
     ///
-    /// The index is rebuilt from the start of the feed if it is missing, damaged, of another version or
-    /// ahead of the store. Until it has caught up, searches wait for up to [`VISIBILITY_WAIT`].
+    /// The index is rebuilt from the start of the feed if it is missing, damaged, of another version, for other
+    /// languages, or ahead of the store. Until it has caught up, searches wait for up to [`VISIBILITY_WAIT`].
     ///
     /// # Errors
     ///
     /// Fails if the directory can't be used or another process uses it, or if the store can't be read.
-    pub async fn open(home: IndexHome, reads: Arc<dyn Reads>) -> Result<Self, SearchError> {
-        let (live, thread) = indexer::start(home, Arc::clone(&reads)).await?;
+    pub async fn open(home: IndexHome, wording: Wording, reads: Arc<dyn Reads>) -> Result<Self, SearchError> {
+        let (live, thread) = indexer::start((home, wording), Arc::clone(&reads)).await?;
         let shared = Shared {
             reads,
             live,
@@ -181,11 +205,24 @@ impl Search {
             // Without `was_elsewhere`: the first attempt has already waited for that.
             hits = self.find(caller.party.into(), query).await?;
         }
-        let next = hits.places.last().filter(|_| hits.more).map(|last| SearchCursor(*last));
         // `next` comes from the index, not from these items: one that was just deleted must not end the
         // paging.
-        let (items, cursors) = self.complete(&hits.places).await?.into_iter().unzip();
-        Ok(SearchPage { items, cursors, next, total: hits.total, categories: hits.categories })
+        let next = hits.cursors().next_back().filter(|_| hits.more);
+        let (items, cursors): (Vec<Item>, _) = self.complete(&hits).await?.into_iter().unzip();
+        let did_you_mean = suggest::did_you_mean(query, &hits.near, items.first(), &self.wording());
+        let is_wordless = words::is_wordless(query.text.as_str());
+        let Hits { total, categories, leniency, as_typed, .. } = hits;
+        Ok(SearchPage {
+            items,
+            cursors,
+            next,
+            total,
+            categories,
+            leniency,
+            as_typed,
+            did_you_mean,
+            is_wordless,
+        })
     }
 
     /// Counts the items in each category that has any, ordered by path. Items of subcategories are not
@@ -199,7 +236,12 @@ impl Search {
         caller: impl Into<Searcher>,
         query: CategoryQuery,
     ) -> Result<Vec<(Category, u64)>, SearchError> {
-        self.ask_index(caller.into(), move |reader| reader.categories(&query)).await
+        self.ask_index(caller.into(), move |reader, effort| reader.categories(&query, effort)).await
+    }
+
+    /// Returns how the words of items and queries are understood.
+    pub fn wording(&self) -> Wording {
+        self.shared.live.reader.load().wording().clone()
     }
 
     /// Waits until searches see changes after a feed position.
@@ -273,24 +315,38 @@ impl Search {
 
     async fn find(&self, caller: Searcher, query: &SearchQuery) -> Result<Hits, SearchError> {
         let asked = query.clone();
-        self.ask_index(caller, move |reader| reader.find(&asked)).await
+        self.ask_index(caller, move |reader, effort| reader.find(&asked, effort)).await
     }
 
-    /// Runs a query on a thread of the pool, once the index includes what the caller must see.
+    /// Runs a query, once the index includes what the caller must see.
     async fn ask_index<T: Send + 'static>(
         &self,
         caller: Searcher,
-        question: impl FnOnce(&Reader) -> tantivy::Result<T> + Send + 'static,
+        question: impl Fn(&Reader, &mut Effort) -> Result<T, Stop> + Send + 'static,
     ) -> Result<T, SearchError> {
         // Entered before waiting, so that waiting searches count towards the limit too.
         let entered = self.shared.gate.enter(caller.party)?;
         // The thread comes after the wait, so that waiting searches don't occupy threads.
         self.wait_until_visible(caller).await?;
         let reader = self.shared.live.reader.load_full();
+        // Most searches take less time than waking another thread, so they are tried here.
+        let mut little = Effort::up_to(CHEAP);
+        let at_once = panic::catch_unwind(AssertUnwindSafe(|| question(&reader, &mut little)));
+        match at_once {
+            Ok(Err(Stop::TooExpensive)) => {}
+            Ok(answer) => return answer.map_err(SearchError::from),
+            Err(_) => {
+                tracing::error!("a search panicked");
+                return Err(SearchError::Thread("it panicked".to_owned()));
+            }
+        }
+        // Dropped with this future.
+        let patience = Patience::default();
+        let mut effort = patience.effort();
         let answer = self.shared.pool.run(caller.party, move || {
             // Held by the thread, not by the caller: if its future is dropped, the thread is still busy.
             let _entered = entered;
-            question(&reader)
+            (question(&reader, &mut effort), effort.spent())
         });
         Ok(answer.await??)
     }
@@ -327,17 +383,17 @@ impl Search {
     }
 
     /// Loads the current state of those items that are still listed, in the given order, with the cursors after them.
-    async fn complete(&self, places: &[Place]) -> Result<Vec<(Item, SearchCursor)>, StoreError> {
-        if places.is_empty() {
+    async fn complete(&self, hits: &Hits) -> Result<Vec<(Item, SearchCursor)>, StoreError> {
+        if hits.places.is_empty() {
             return Ok(Vec::new());
         }
-        let ids: Vec<_> = places.iter().map(|place| ItemId(place.item)).collect();
+        let ids: Vec<_> = hits.places.iter().map(|place| ItemId(place.item)).collect();
         let items = self.shared.reads.items(&ids).await?;
         let mut listed: HashMap<_, _> =
             // The index lags behind: an item that was deleted since then must not be shown.
             items.into_iter().filter(Item::is_listed).map(|item| (item.id, item)).collect();
-        let at = |place: &Place| Some((listed.remove(&ItemId(place.item))?, SearchCursor(*place)));
-        Ok(places.iter().filter_map(at).collect())
+        let at = |cursor: SearchCursor| Some((listed.remove(&ItemId(cursor.place.item))?, cursor));
+        Ok(hits.cursors().filter_map(at).collect())
     }
 
     /// Returns the end of the feed, as far as it was reported.

@@ -30,6 +30,8 @@ const THREADS_PER_CORE: usize = 2;
 const THREADS: (usize, usize) = (4, 64);
 /// The maximum number of searches of one party that wait for a thread.
 const MAX_WAITING_OF_PARTY: usize = 64;
+/// What a search costs that panicked.
+const PANIC_COST: u64 = 100_000;
 /// How long a search waits for a thread. With the time to respond, it stays within the promised 50 ms.
 const THREAD_WAIT: Duration = Duration::from_millis(45);
 
@@ -50,7 +52,8 @@ struct State {
     is_closed: bool,
 }
 
-type Job = Box<dyn FnOnce() + Send>;
+/// Returns what it cost, in postings read.
+type Job = Box<dyn FnOnce() -> u64 + Send>;
 
 /// The claim to a waiting job: either a thread starts it or its caller gives it up, but not both.
 #[derive(Default)]
@@ -81,7 +84,7 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Runs a search of a party on a thread.
+    /// Runs a search of a party on a thread. The search returns its result, and what it cost in postings read.
     ///
     /// # Errors
     ///
@@ -90,17 +93,20 @@ impl Pool {
     pub(super) async fn run<T: Send + 'static>(
         &self,
         party: PartyId,
-        search: impl FnOnce() -> T + Send + 'static,
+        search: impl FnOnce() -> (T, u64) + Send + 'static,
     ) -> Result<T, SearchError> {
         let claim = Arc::new(Claim::default());
         let (answer, mut answered) = oneshot::channel();
         let of_job = Arc::clone(&claim);
         let job = move || {
             // Nobody waits for a search that was given up, or whose call has ended.
-            if of_job.take() && !answer.is_closed() {
-                // Fails only if the call ends meanwhile.
-                let _ = answer.send(search());
+            if !of_job.take() || answer.is_closed() {
+                return 0;
             }
+            let (found, cost) = search();
+            // Fails only if the call ends meanwhile.
+            let _ = answer.send(found);
+            cost
         };
         self.shared.lock().turns.push(party, Box::new(job)).map_err(|_| SearchError::Overloaded)?;
         self.shared.wake.notify_one();
@@ -146,13 +152,14 @@ impl Shared {
             let begun = Instant::now();
             // A panic in the index library ends the search, not the thread. The caller's channel is dropped with the
             // job, which reports it.
-            if panic::catch_unwind(AssertUnwindSafe(job)).is_err() {
+            let cost = panic::catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|_| {
                 tracing::error!("a search panicked");
-            }
-            let cost = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                PANIC_COST
+            });
+            let time = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
             let mut state = self.lock();
             state.running -= 1;
-            state.turns.finish(party, cost);
+            state.turns.finish(party, cost, time);
         }
     }
 
@@ -227,12 +234,12 @@ mod tests {
         let (pool, door) = (Arc::new(Pool::start().unwrap()), Arc::new(Door::default()));
         let endless = || {
             let (pool, door) = (Arc::clone(&pool), Arc::clone(&door));
-            tokio::spawn(async move { pool.run(party(1), move || door.pass()).await })
+            tokio::spawn(async move { pool.run(party(1), move || (door.pass(), 1)).await })
         };
         let flood: Vec<_> = (0..2 * MAX_WAITING_OF_PARTY).map(|_| endless()).collect();
         until_running(&pool, pool.threads() / 2).await;
         for number in 0..100 {
-            assert_eq!(pool.run(party(2), move || number).await.unwrap(), number);
+            assert_eq!(pool.run(party(2), move || (number, 1)).await.unwrap(), number);
         }
         door.open();
         let mut found = 0;
@@ -252,7 +259,7 @@ mod tests {
             let panicked = pool.run::<()>(party(1), || panic!("a defect")).await;
             assert!(matches!(panicked, Err(SearchError::Thread(_))), "{panicked:?}");
         }
-        assert_eq!(pool.run(party(1), || 7).await.unwrap(), 7);
+        assert_eq!(pool.run(party(1), || (7, 1)).await.unwrap(), 7);
         until_running(&pool, 0).await;
     }
 }

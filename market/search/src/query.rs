@@ -5,20 +5,20 @@ use std::{collections::HashSet, sync::Arc};
 use serde::{Deserialize, Serialize};
 use souk_domain::{Category, Item, PartyId};
 
-use super::{PriceRange, SearchOrder, SearchText, place::Place};
+use super::{Leniency, PriceRange, SearchOrder, SearchText, place::Place, words};
 
 /// A query for items. Every condition that is set must hold.
 ///
-/// Words are matched in name and description, ignoring case and accents, and every word must match. The last
-/// one may be a prefix. Typos are forgiven: one in words of 4 letters or more, two in words of 8 or more,
-/// none in words with a digit, because another number means another thing, and none in words of more than 24
-/// letters. In queries of many words, only the 8 longest words allow a typo, and the 4 longest two. An order
-/// that does not rank by match (price, rating, newest) would mix near misses among the hits, so it forgives
-/// typos only if nothing matches as typed.
+/// Words are matched in name, description and stock-keeping unit, ignoring case and accents, and every word must match.
+/// The last one may be a prefix. If fewer than 10 items match, the search goes further, one step of [`Leniency`] after
+/// another: typos are forgiven, one in words of 4 letters or more, two in words of 8 or more, and none in words with a
+/// digit, because another number means another thing; and in the end one of the words may be missing. In queries of many
+/// words, only the 8 longest words allow a typo, and the 4 longest two. An order that does not rank by match (price,
+/// rating, newest) would mix near misses among the hits, so it goes further only if nothing matches as typed.
 #[derive(Clone, Debug)]
 pub struct SearchQuery {
-    /// The words to find. The first [`SearchQuery::MAX_WORDS`] distinct words count, and the rest are ignored. Without
-    /// any word, everything matches.
+    /// The words to find. The first [`SearchQuery::MAX_WORDS`] distinct words count, and the rest are ignored. A blank
+    /// text matches everything, and one of symbols alone nothing.
     pub text: SearchText,
     /// Only items of this category or its subcategories.
     pub category: Option<Category>,
@@ -44,7 +44,7 @@ pub struct SearchQuery {
 
 impl SearchQuery {
     /// The maximum number of distinct words that count.
-    pub const MAX_WORDS: usize = 16;
+    pub const MAX_WORDS: usize = words::MAX_WORDS;
     /// The maximum number of items on a page.
     pub const MAX_LIMIT: usize = 1_000;
 }
@@ -83,8 +83,11 @@ pub struct CategoryQuery {
 
 /// The position at which a page ended, for continuing after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct SearchCursor(pub(super) Place);
+pub struct SearchCursor {
+    pub(super) place: Place,
+    /// How far the search for the first page has gone beyond the words as typed. The others go as far.
+    pub(super) leniency: Leniency,
+}
 
 /// A page of results.
 #[derive(Clone, Debug)]
@@ -101,6 +104,14 @@ pub struct SearchPage {
     /// The number of matches in each category, without its subcategories: at most
     /// [`SearchPage::MAX_CATEGORIES`], largest first, then by path.
     pub categories: Vec<(Category, u64)>,
+    /// How far the search went beyond the words as typed, because too little matches them.
+    pub leniency: Leniency,
+    /// The number of matches without that. They come first if the order is by relevance.
+    pub as_typed: u64,
+    /// The query's text in the spelling that was found, if only other spellings than the typed one match.
+    pub did_you_mean: Option<String>,
+    /// Whether the query's text has no words, but symbols. Then nothing matches.
+    pub is_wordless: bool,
 }
 
 impl SearchPage {

@@ -1,18 +1,25 @@
 //! The index schema: only what is needed to search, filter, count or sort items. Hits are completed from the
 //! store.
+//!
+//! Documents are sorted by rank, best first, so that the first matches of a posting list are the best ones.
+
+use std::collections::BTreeSet;
 
 use souk_domain::{Category, Item, Money, PartyId};
 use tantivy::{
-    TantivyDocument, Term,
+    IndexSettings, IndexSortByField, Order, TantivyDocument, Term,
     schema::{FAST, Field, INDEXED, IndexRecordOption, Schema, TextFieldIndexing, TextOptions},
     tokenizer::RAW_TOKENIZER_NAME,
 };
 
-use super::words;
+use super::{
+    rank::rank,
+    words::{self, Indexed, Wording},
+};
 
-/// Must be raised with every change to the schema, the documents or the tokenizer. An index of another
-/// version is rebuilt.
-pub(super) const VERSION: u32 = 1;
+/// Must be raised with every change to the schema, the documents, the rank or the words. An index of another version is
+/// rebuilt.
+pub(super) const VERSION: u32 = 2;
 
 // The names of the columns.
 pub(super) const ITEM: &str = "item";
@@ -20,24 +27,34 @@ pub(super) const CATEGORY: &str = "category";
 pub(super) const CURRENCY: &str = "currency";
 pub(super) const PRICE: &str = "price";
 pub(super) const RATING: &str = "rating";
-pub(super) const NAME_WORDS: &str = "name_words";
+pub(super) const RANK: &str = "rank";
+
+/// The tokenizer that splits at spaces. Texts are split into words before, and then joined by spaces.
+const AT_SPACES: &str = "whitespace";
+/// The longest beginnings of words that have posting lists of their own, in letters.
+pub(super) const MAX_START: usize = 3;
 
 /// The fields of the schema.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fields {
     item: Field,
+    /// All words of name, description and stock-keeping unit.
+    pub(super) words: Field,
+    /// The words of the name.
     pub(super) name: Field,
-    pub(super) description: Field,
-    name_words: Field,
-    /// The exact category, for counting.
+    /// The pairs of adjacent words of the name. They take less than positions, and are found faster.
+    pub(super) pairs: Field,
+    /// The first letters of the words of the name, up to [`MAX_START`].
+    pub(super) starts: Field,
+    /// The whole name and the whole stock-keeping unit, as hashes.
+    pub(super) whole: Field,
+    /// What filters ask for; see [`category_fact`], [`seller_fact`], [`currency_fact`] and [`IN_STOCK`].
+    pub(super) facts: Field,
     category: Field,
-    /// The category and all its ancestors, for filtering.
-    category_path: Field,
     currency: Field,
     price: Field,
     rating: Field,
-    seller: Field,
-    in_stock: Field,
+    rank: Field,
 }
 
 /// Builds the schema and its fields.
@@ -45,38 +62,59 @@ pub(super) fn schema() -> (Schema, Fields) {
     let mut schema = Schema::builder();
     let fields = Fields {
         item: schema.add_i64_field(ITEM, INDEXED | FAST),
-        // Positions are needed only for names, for the phrase bonus.
-        name: schema.add_text_field("name", words_indexed(IndexRecordOption::WithFreqsAndPositions)),
-        description: schema.add_text_field("description", words_indexed(IndexRecordOption::Basic)),
-        name_words: schema.add_u64_field(NAME_WORDS, FAST),
+        words: schema.add_text_field("words", indexed(AT_SPACES)),
+        name: schema.add_text_field("name", indexed(AT_SPACES)),
+        pairs: schema.add_text_field("pairs", indexed(RAW_TOKENIZER_NAME)),
+        starts: schema.add_text_field("starts", indexed(AT_SPACES)),
+        whole: schema.add_bytes_field("whole", INDEXED),
+        facts: schema.add_text_field("facts", indexed(RAW_TOKENIZER_NAME)),
         category: schema.add_text_field(CATEGORY, TextOptions::default().set_fast(RAW_TOKENIZER_NAME)),
-        category_path: schema.add_text_field("category_path", whole_indexed()),
-        currency: schema.add_u64_field(CURRENCY, INDEXED | FAST),
+        currency: schema.add_u64_field(CURRENCY, FAST),
         price: schema.add_i64_field(PRICE, FAST),
         rating: schema.add_f64_field(RATING, FAST),
-        seller: schema.add_text_field("seller", whole_indexed()),
-        in_stock: schema.add_bool_field("in_stock", INDEXED),
+        rank: schema.add_u64_field(RANK, FAST),
     };
     (schema.build(), fields)
 }
 
+/// Returns the settings of the index: its documents are sorted by rank, best first.
+pub(super) fn settings() -> IndexSettings {
+    let sort_by_field = Some(IndexSortByField { field: RANK.to_owned(), order: Order::Desc });
+    IndexSettings { sort_by_field, ..IndexSettings::default() }
+}
+
 impl Fields {
     /// Converts an item to a document.
-    pub(super) fn document(&self, item: &Item) -> TantivyDocument {
+    pub(super) fn document(&self, item: &Item, wording: &Wording) -> TantivyDocument {
         let mut document = TantivyDocument::default();
+        let (name, description) =
+            (wording.indexed(item.name.as_str()), wording.indexed(item.description.as_str()));
+        let sku = item.sku.as_ref().map(|sku| wording.indexed(sku.as_str()));
         document.add_i64(self.item, item.id.0);
-        document.add_text(self.name, words::fold(item.name.as_str()));
-        document.add_text(self.description, words::fold(item.description.as_str()));
-        document.add_u64(self.name_words, words::words(item.name.as_str()).len() as u64);
-        document.add_text(self.category, item.category.as_str());
-        for path in with_ancestors(&item.category) {
-            document.add_text(self.category_path, path);
+        for text in [Some(&name), Some(&description), sku.as_ref()].into_iter().flatten() {
+            document.add_text(self.words, all_terms(text));
         }
+        document.add_text(self.name, all_terms(&name));
+        for pair in pairs(&name.typed) {
+            document.add_text(self.pairs, pair);
+        }
+        document.add_text(self.starts, starts(&name));
+        for text in [Some(&name), sku.as_ref()].into_iter().flatten().filter(|text| !text.typed.is_empty()) {
+            document.add_bytes(self.whole, &whole(&text.typed));
+        }
+        for path in with_ancestors(&item.category) {
+            document.add_text(self.facts, category_fact(path));
+        }
+        document.add_text(self.facts, seller_fact(item.seller));
+        document.add_text(self.facts, currency_fact(item.unit_price));
+        if item.quantity > 0 {
+            document.add_text(self.facts, IN_STOCK);
+        }
+        document.add_text(self.category, item.category.as_str());
         document.add_u64(self.currency, currency_number(item.unit_price));
         document.add_i64(self.price, item.unit_price.amount_minor());
         document.add_f64(self.rating, item.rating.mean().unwrap_or(UNRATED));
-        document.add_text(self.seller, seller_text(item.seller));
-        document.add_bool(self.in_stock, item.quantity > 0);
+        document.add_u64(self.rank, rank(item, name.typed.len()));
         document
     }
 
@@ -84,61 +122,78 @@ impl Fields {
     pub(super) fn item_term(&self, item: i64) -> Term {
         Term::from_field_i64(self.item, item)
     }
+}
 
-    /// Returns the term of all items in a category or its subcategories.
-    pub(super) fn category_term(&self, category: &Category) -> Term {
-        Term::from_field_text(self.category_path, category.as_str())
-    }
+/// The fact of all items in stock.
+pub(super) const IN_STOCK: &str = "in stock";
 
-    /// Returns the term of all items priced in the amount's currency.
-    pub(super) fn currency_term(&self, price: Money) -> Term {
-        Term::from_field_u64(self.currency, currency_number(price))
-    }
+/// Returns the fact of all items in a category or its subcategories.
+pub(super) fn category_fact(path: &str) -> String {
+    format!("category {path}")
+}
 
-    /// Returns a bound for prices. Meaningful only together with [`Self::currency_term`].
-    pub(super) fn price_term(&self, price: Money) -> Term {
-        Term::from_field_i64(self.price, price.amount_minor())
-    }
+/// Returns the fact of all items of a seller.
+pub(super) fn seller_fact(seller: PartyId) -> String {
+    format!("seller {}", seller.0.simple())
+}
 
-    /// Returns a lower bound for mean ratings that excludes unrated items.
-    pub(super) fn rating_term(&self, mean: f64) -> Term {
-        Term::from_field_f64(self.rating, mean.max(LOWEST_MEAN))
-    }
+/// Returns the fact of all items priced in the amount's currency.
+pub(super) fn currency_fact(price: Money) -> String {
+    format!("currency {}", price.currency_code())
+}
 
-    /// Returns the term of all items of a seller.
-    pub(super) fn seller_term(&self, seller: PartyId) -> Term {
-        Term::from_field_text(self.seller, &seller_text(seller))
-    }
+/// Returns the terms of the pairs of adjacent words.
+pub(super) fn pairs<W: AsRef<str>>(words: &[W]) -> impl Iterator<Item = String> {
+    words.windows(2).map(|pair| words::pair(pair[0].as_ref(), pair[1].as_ref()))
+}
 
-    /// Returns the term of all items in stock.
-    pub(super) fn in_stock_term(&self) -> Term {
-        Term::from_field_bool(self.in_stock, true)
+/// Returns the hash of a text of these words, repetitions left out, as queries are. Items of another text with the same
+/// hash do no harm: they count as an equal text only if they have all the words.
+pub(super) fn whole<W: AsRef<str>>(words: &[W]) -> [u8; 6] {
+    // FNV-1a (Fowler, Noll and Vo): stable, unlike the hashes of the standard library.
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for (number, word) in words.iter().map(AsRef::as_ref).enumerate() {
+        if words[..number].iter().any(|earlier| earlier.as_ref() == word) {
+            continue;
+        }
+        for byte in word.bytes().chain([b' ']) {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        }
     }
+    let [a, b, c, d, e, f, ..] = (hash ^ hash >> 48).to_le_bytes();
+    [a, b, c, d, e, f]
 }
 
 /// The value of the rating column for unrated items, which sorts below every mean.
 const UNRATED: f64 = 0.0;
 /// The lowest possible mean, one star.
-const LOWEST_MEAN: f64 = 1.0;
+pub(super) const LOWEST_MEAN: f64 = 1.0;
 
-/// Indexes the words of a text. Without field norms, because an item's score must not depend on other items.
-fn words_indexed(record: IndexRecordOption) -> TextOptions {
+/// Indexes the words of a text, without positions, frequencies and lengths: nothing of that ranks.
+fn indexed(tokenizer: &str) -> TextOptions {
     TextOptions::default().set_indexing_options(
         TextFieldIndexing::default()
-            .set_tokenizer(words::ANALYZER)
-            .set_index_option(record)
+            .set_tokenizer(tokenizer)
+            .set_index_option(IndexRecordOption::Basic)
             .set_fieldnorms(false),
     )
 }
 
-/// Indexes a text as one term.
-fn whole_indexed() -> TextOptions {
-    TextOptions::default().set_indexing_options(
-        TextFieldIndexing::default()
-            .set_tokenizer(RAW_TOKENIZER_NAME)
-            .set_index_option(IndexRecordOption::Basic)
-            .set_fieldnorms(false),
-    )
+fn all_terms(text: &Indexed) -> String {
+    let terms: Vec<&str> = text.typed.iter().chain(&text.also).map(String::as_str).collect();
+    terms.join(" ")
+}
+
+/// Returns all beginnings of up to [`MAX_START`] letters, each once.
+fn starts(name: &Indexed) -> String {
+    let words = name.typed.iter().chain(&name.also).filter(|term| words::is_word(term));
+    let starts: BTreeSet<&str> = words
+        .flat_map(|word| {
+            let ends = word.char_indices().map(|(start, _)| start).skip(1).chain([word.len()]);
+            ends.take(MAX_START).map(|end| &word[..end])
+        })
+        .collect();
+    starts.into_iter().collect::<Vec<_>>().join(" ")
 }
 
 fn with_ancestors(category: &Category) -> impl Iterator<Item = &str> {
@@ -147,10 +202,6 @@ fn with_ancestors(category: &Category) -> impl Iterator<Item = &str> {
 }
 
 /// Encodes the currency code as a number that sorts like the code.
-fn currency_number(price: Money) -> u64 {
+pub(super) fn currency_number(price: Money) -> u64 {
     price.currency_code().bytes().fold(0, |number, letter| number << 8 | u64::from(letter))
-}
-
-fn seller_text(seller: PartyId) -> String {
-    seller.0.simple().to_string()
 }

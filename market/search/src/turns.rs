@@ -1,8 +1,9 @@
-//! The order of waiting searches: fair between parties, by the time that their searches take.
+//! The order of waiting searches: fair between parties, by what their searches cost.
 //!
-//! Start-time fair queueing (Goyal, Vin and Cheng, 1996): of the parties that wait, the one whose searches have used
-//! the least time is next. What a search costs is charged after it, as measured, so that a party's expensive searches
-//! delay its own next ones and nobody else's. Idle time earns no credit.
+//! Start-time fair queueing (Goyal, Vin and Cheng, 1996): of the parties that wait, the one whose searches have cost
+//! the least is next. What a search costs is charged after it, as counted, so that a party's expensive searches
+//! delay its own next ones and nobody else's. It is not measured as time, which depends on what else the machine does.
+//! A party that is idle earns no credit.
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -10,15 +11,15 @@ use std::{
     mem,
 };
 
-/// Maximum number of parties whose used time is remembered after their last search.
+/// Maximum number of parties whose cost is remembered after their last search.
 const MAX_REMEMBERED: usize = 4_096;
 
 /// Jobs that wait, by party.
 pub(super) struct Turns<K, J> {
     parties: HashMap<K, Party<J>>,
-    /// The parties that have a job waiting and may start it, by used time.
+    /// The parties that have a job waiting and may start it, by cost.
     ready: BTreeSet<(u64, K)>,
-    /// The used time of the party whose turn was last. A party that begins to wait starts from here.
+    /// The cost of the party whose turn was last. A party that begins to wait starts from here.
     now: u64,
     /// The time that each party has used since it was last taken.
     taken: HashMap<K, u64>,
@@ -80,14 +81,14 @@ impl<K: Copy + Eq + Hash + Ord, J> Turns<K, J> {
         }
     }
 
-    /// Counts a job as ended, and charges its party.
-    pub(super) fn finish(&mut self, party: K, cost: u64) {
+    /// Counts a job as ended, and charges its party. Also adds up the time that it has taken.
+    pub(super) fn finish(&mut self, party: K, cost: u64, time: u64) {
         let Some(of) = self.parties.get_mut(&party) else { return };
         self.ready.remove(&(of.used, party));
         of.running -= 1;
         of.used = of.used.saturating_add(cost.max(1));
         if self.taken.len() < MAX_REMEMBERED || self.taken.contains_key(&party) {
-            *self.taken.entry(party).or_default() += cost;
+            *self.taken.entry(party).or_default() += time;
         }
         if of.is_idle() && of.used <= self.now {
             self.parties.remove(&party);
@@ -98,7 +99,7 @@ impl<K: Copy + Eq + Hash + Ord, J> Turns<K, J> {
         }
     }
 
-    /// Returns the cost of the jobs that have ended since the last time, by party.
+    /// Returns the time of the jobs that have ended since the last time, by party.
     pub(super) fn take_used(&mut self) -> HashMap<K, u64> {
         mem::take(&mut self.taken)
     }
@@ -113,7 +114,7 @@ impl<K: Copy + Eq + Hash + Ord, J> Turns<K, J> {
             && !of.jobs.is_empty()
             && of.running < self.bounds.running
         {
-            // The set holds it once, because a party's used time changes only while it is not in there.
+            // The set holds it once, because a party's cost changes only while it is not in there.
             self.ready.insert((of.used, party));
         }
     }
@@ -129,14 +130,14 @@ mod tests {
     fn run(turns: &mut Turns<char, u64>) -> String {
         std::iter::from_fn(|| {
             let (party, cost) = turns.pop()?;
-            turns.finish(party, cost);
+            turns.finish(party, cost, 10 * cost);
             Some(party)
         })
         .collect()
     }
 
     #[test]
-    fn parties_take_turns_by_the_time_that_they_use() {
+    fn parties_take_turns_by_what_their_jobs_cost() {
         let mut turns = Turns::new(BOUNDS);
         for _ in 0..4 {
             turns.push('m', 30).unwrap();
@@ -156,7 +157,7 @@ mod tests {
             turns.push('m', cost).unwrap();
             turns.push('a', cost).unwrap();
         }
-        assert_eq!(run(&mut turns), "aamm", "m has used more");
+        assert_eq!(run(&mut turns), "aamm", "m has cost more");
         for (party, cost) in [('z', 10), ('z', 10), ('m', 1), ('m', 1)] {
             turns.push(party, cost).unwrap();
         }
@@ -170,7 +171,7 @@ mod tests {
             turns.push(party, cost).unwrap();
         }
         run(&mut turns);
-        assert_eq!(turns.take_used(), HashMap::from([('m', 35), ('a', 10)]));
+        assert_eq!(turns.take_used(), HashMap::from([('m', 350), ('a', 100)]));
         assert!(turns.take_used().is_empty());
     }
 
@@ -185,7 +186,7 @@ mod tests {
         turns.push('a', 1).unwrap();
         assert_eq!(turns.pop().unwrap().0, 'a');
         assert_eq!(turns.parties.values().map(|party| party.jobs.len()).sum::<usize>(), 1);
-        turns.finish('m', 1);
+        turns.finish('m', 1, 1);
         assert_eq!(turns.pop().unwrap().0, 'm');
     }
 
@@ -195,7 +196,7 @@ mod tests {
         for party in 0..3 * MAX_REMEMBERED {
             turns.push(party, 5).unwrap();
             let (party, cost) = turns.pop().unwrap();
-            turns.finish(party, cost);
+            turns.finish(party, cost, 10 * cost);
         }
         assert!(turns.parties.len() <= MAX_REMEMBERED + 1 && turns.ready.is_empty());
     }

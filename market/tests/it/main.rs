@@ -28,6 +28,7 @@ mod several;
 mod site;
 mod stats;
 mod storage;
+mod synonyms;
 mod till;
 mod top_talkers;
 mod tracing;

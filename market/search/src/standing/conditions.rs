@@ -2,15 +2,20 @@
 
 use std::hash::{Hash, Hasher};
 
-use souk_domain::{Category, Item, PartyId};
+use souk_domain::{Category, Item, PartyId, Sku};
 
-use crate::{PriceRange, SearchQuery, words};
+use crate::{
+    PriceRange, SearchQuery,
+    words::{self, Phase, Wanted, Wording},
+};
 
 /// The conditions of a query, without its order, page and hidden sellers. Queries that differ only in how they are
 /// written, such as in case, are equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conditions {
     pub(super) words: Vec<Asked>,
+    /// Whether the text has no words, but symbols, so that nothing matches.
+    pub(super) is_wordless: bool,
     pub(super) category: Option<Category>,
     pub(super) price: PriceRange,
     /// The bits of the lowest mean, so that conditions can be compared and hashed.
@@ -43,14 +48,12 @@ pub(super) enum Missing {
 }
 
 impl Conditions {
-    /// Returns the conditions of a query.
-    pub fn of(query: &SearchQuery) -> Self {
-        let mut words = words::different_words(query.text.as_str(), SearchQuery::MAX_WORDS);
-        // The last word may be unfinished, because clients search while the user types.
-        let last = words.pop().map(|word| Asked { ways: Vec::new(), beginning: Some(word) });
-        let whole = words.into_iter().map(|word| Asked { ways: vec![vec![word]], beginning: None });
+    /// Returns the conditions of a query: what it finds as typed.
+    pub fn of(query: &SearchQuery, wording: &Wording) -> Self {
+        let text = query.text.as_str();
         Self {
-            words: whole.chain(last).collect(),
+            words: wording.wanted(text).into_iter().map(Asked::from).collect(),
+            is_wordless: words::is_wordless(text),
             category: query.category.clone(),
             price: query.price,
             min_rating: query.min_rating.map(f64::to_bits),
@@ -66,7 +69,7 @@ impl Conditions {
 
     /// Returns a condition that an item does not meet, the cheapest to look at first; `None` if it meets all.
     pub(super) fn missing(&self, item: &Item, terms: &ItemTerms) -> Option<Missing> {
-        let Self { words, category, price, min_rating, seller, in_stock } = self;
+        let Self { words, is_wordless, category, price, min_rating, seller, in_stock } = self;
         if seller.is_some_and(|seller| seller != item.seller) {
             return Some(Missing::Seller);
         }
@@ -75,7 +78,7 @@ impl Conditions {
         }
         let least = min_rating.map(f64::from_bits);
         let is_rated = least.is_none_or(|least| item.rating.mean().is_some_and(|mean| mean >= least));
-        if *in_stock && item.quantity == 0 || !is_rated || !price.contains(item.unit_price) {
+        if *is_wordless || *in_stock && item.quantity == 0 || !is_rated || !price.contains(item.unit_price) {
             return Some(Missing::Other);
         }
         words.iter().position(|word| !word.is_in(terms)).map(Missing::Word)
@@ -85,8 +88,18 @@ impl Conditions {
 impl Hash for Conditions {
     fn hash<H: Hasher>(&self, state: &mut H) {
         // Without the price: it is compared.
-        let Self { words, category, price: _, min_rating, seller, in_stock } = self;
-        (words, category, min_rating, seller, in_stock).hash(state);
+        let Self { words, is_wordless, category, price: _, min_rating, seller, in_stock } = self;
+        (words, is_wordless, category, min_rating, seller, in_stock).hash(state);
+    }
+}
+
+impl From<Wanted> for Asked {
+    fn from(wanted: Wanted) -> Self {
+        let Wanted { typed, ways, may_be_unfinished } = wanted;
+        let ways = ways.into_iter().filter(|way| way.phase == Phase::AsTyped).map(|way| way.terms);
+        // A word as typed also begins as typed.
+        let ways = ways.filter(|terms| !may_be_unfinished || *terms != [typed.as_str()]).collect();
+        Self { ways, beginning: may_be_unfinished.then_some(typed) }
     }
 }
 
@@ -99,9 +112,12 @@ impl Asked {
 
 impl ItemTerms {
     /// Returns the terms of an item.
-    pub fn of(item: &Item) -> Self {
-        let texts = [item.name.as_str(), item.description.as_str()];
-        let mut terms: Vec<String> = texts.into_iter().flat_map(words::words).collect();
+    pub fn of(item: &Item, wording: &Wording) -> Self {
+        let texts =
+            [Some(item.name.as_str()), Some(item.description.as_str()), item.sku.as_ref().map(Sku::as_str)];
+        let indexed = texts.into_iter().flatten().map(|text| wording.indexed(text));
+        let mut terms: Vec<String> =
+            indexed.flat_map(|indexed| indexed.typed.into_iter().chain(indexed.also)).collect();
         terms.sort_unstable();
         terms.dedup();
         Self(terms)

@@ -7,7 +7,7 @@ use souk_domain::{Category, Description, ItemName, Money, PartyId, Timestamp};
 use uuid::Uuid;
 
 use super::{conditions::Asked, *};
-use crate::{PriceRange, SearchQuery, SearchText, tests::item};
+use crate::{PriceRange, SearchQuery, SearchText, Wording, tests::item};
 
 fn query(words: &str) -> SearchQuery {
     SearchQuery { text: SearchText::parse(words).unwrap(), ..SearchQuery::default() }
@@ -25,7 +25,7 @@ impl StandingQueries<usize> {
     fn of<'a>(queries: impl IntoIterator<Item = &'a SearchQuery>) -> Self {
         let mut standing = Self::default();
         for (key, query) in queries.into_iter().enumerate() {
-            standing.insert(key, Conditions::of(query));
+            standing.insert(key, Conditions::of(query, &Wording::default()));
         }
         standing
     }
@@ -33,7 +33,7 @@ impl StandingQueries<usize> {
     /// Returns the queries that an item matches, and how many were compared with it.
     fn found(&mut self, item: &Item) -> (Vec<usize>, u64) {
         let before = self.compared();
-        let matching = self.matching(item, &ItemTerms::of(item));
+        let matching = self.matching(item, &ItemTerms::of(item, &Wording::default()));
         (matching, self.compared() - before)
     }
 }
@@ -57,8 +57,9 @@ fn query_is_filed_anew_under_the_word_that_turns_out_to_be_rare() {
     assert_eq!(compared[0], 10_000, "it is the longest word");
     assert_eq!(compared[20..], [0; 20], "{compared:?}");
     assert_eq!(standing.found(&named(1, "Handmade brass lamp m77")), (vec![77], 1));
-    let later: Vec<_> =
-        (0..100).map(|number| Conditions::of(&query(&format!("handmade n{number} brass")))).collect();
+    let later: Vec<_> = (0..100)
+        .map(|number| Conditions::of(&query(&format!("handmade n{number} brass")), &Wording::default()))
+        .collect();
     for (key, conditions) in later.into_iter().enumerate() {
         standing.insert(20_000 + key, conditions);
     }
@@ -135,7 +136,7 @@ fn any_asked() -> impl Strategy<Value = Asked> {
 fn any_conditions() -> impl Strategy<Value = Conditions> {
     let asked = prop::option::of(prop::collection::vec(any_asked(), 0..3));
     (any_query(), asked).prop_map(|(query, asked)| {
-        let typed = Conditions::of(&query);
+        let typed = Conditions::of(&query, &Wording::default());
         Conditions { words: asked.unwrap_or(typed.words), ..typed }
     })
 }
@@ -181,7 +182,7 @@ proptest! {
                     }
                 }
                 Step::Change(item) => {
-                    let terms = ItemTerms::of(&item);
+                    let terms = ItemTerms::of(&item, &Wording::default());
                     let expected = asked.iter().filter(|(_, query)| query.hold_for(&item, &terms));
                     let expected: Vec<usize> = expected.map(|(key, _)| *key).collect();
                     prop_assert_eq!(standing.matching(&item, &terms), expected, "{:?}", item);

@@ -61,7 +61,9 @@ async fn real_catalogues_are_searched_fast() {
         let home = tempfile::tempdir().unwrap();
         let begun = Instant::now();
         let market = Market {
-            search: Search::open(IndexHome::Directory(home.path().into()), shop.clone()).await.unwrap(),
+            search: Search::open(IndexHome::Directory(home.path().into()), Wording::default(), shop.clone())
+                .await
+                .unwrap(),
             shop,
         };
         while !market.search.load().level {

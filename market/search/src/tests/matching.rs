@@ -1,15 +1,18 @@
 //! Which items match, and how they rank.
 
-use souk_domain::{Description, ItemName};
+use souk_domain::{Description, ItemName, Sku};
 
 use super::*;
-use crate::{CategoryQuery, PriceRange, SearchOrder};
+use crate::{CategoryQuery, Leniency, PriceRange, SearchOrder};
 
 #[tokio::test]
-async fn blank_or_wordless_text_finds_everything_newest_first() {
-    let market = Market::of_names(&["Lamp", "Chair", "Table"]).await;
-    for text in ["", "  ", "-- !?"] {
+async fn blank_text_finds_everything_newest_first_and_symbols_nothing() {
+    let market = Market::of_names(&["Lamp", "Chair", "Table 🏮 !!!"]).await;
+    for text in ["", "  "] {
         assert_eq!(market.finds(text).await, [3, 2, 1], "{text:?}");
+    }
+    for text in ["!!!", "🏮", " -- !?"] {
+        assert_eq!(market.finds(text).await, [0; 0], "{text:?}");
     }
 }
 
@@ -18,17 +21,67 @@ async fn all_words_must_match_in_name_or_description() {
     let market = Market::of_names(&["Oil lamp", "Street lamp", "Lamp oil", "Chair"]).await;
     let described = Item { description: Description::trusted("Made for a lamp.".into()), ..item(5, "Oil") };
     market.put(described);
-    assert_eq!(market.finds("oil lamp").await, [1, 3, 5], "side by side, then in the name, then the rest");
-    assert_eq!(market.finds("street oil").await, [0; 0]);
+    assert_eq!(
+        market.finds_exactly("oil lamp").await,
+        [1, 3, 5],
+        "the whole name, then in it, then the rest"
+    );
+    assert_eq!(market.finds_exactly("street oil").await, [0; 0]);
     assert_eq!(market.finds("sofa").await, [0; 0]);
+}
+
+#[tokio::test]
+async fn one_word_may_be_missing_if_little_has_them_all() {
+    let market = Market::of_names(&["Oil lamp", "Street lamp", "Lamp oil", "Chair"]).await;
+    let page = async |words: &str| {
+        let page = market.page(&SearchQuery { text: text(words), ..SearchQuery::default() }).await;
+        (numbers(&page), page.leniency, page.as_typed)
+    };
+    assert_eq!(page("oil lamp").await, (vec![1, 3, 2], Leniency::AllButOne, 2));
+    assert_eq!(page("street oil").await, (vec![3, 2, 1], Leniency::AllButOne, 0));
+    assert_eq!(page("street oil sofa").await, (vec![], Leniency::AsTyped, 0), "two words are missing");
+    for number in 5..20 {
+        market.put(item(number, "Oil lamp"));
+    }
+    let (found, leniency, as_typed) = page("oil lamp").await;
+    assert_eq!(
+        (found.len(), leniency, as_typed),
+        (17, Leniency::AsTyped, 17),
+        "there are enough with all words"
+    );
+}
+
+#[tokio::test]
+async fn typos_are_forgiven_only_if_little_matches_as_typed() {
+    let market = Market::of_names(&["Camp bed", "Lamp"]).await;
+    let page = market.page(&SearchQuery { text: text("lamp"), ..SearchQuery::default() }).await;
+    assert_eq!((numbers(&page), page.leniency, page.as_typed), (vec![2, 1], Leniency::OneTypo, 1));
+    for number in 3..12 {
+        market.put(item(number, "Lamp"));
+    }
+    let page = market.page(&SearchQuery { text: text("lamp"), limit: 3, ..SearchQuery::default() }).await;
+    assert_eq!((page.total, page.leniency), (10, Leniency::AsTyped));
+    let camps = market.finds("lmap").await;
+    assert_eq!(camps.len(), 10, "another word is meant");
+}
+
+#[tokio::test]
+async fn whole_names_and_stock_keeping_units_come_first() {
+    let market = Market::of_names(&["Lamp oil", "Oil for any lamp", "Oil lamp", "Lamp"]).await;
+    market.put(Item { sku: Some(Sku::parse("OIL-7").unwrap()), ..item(5, "Thing") });
+    assert_eq!(market.finds_exactly("oil lamp").await, [3, 1, 2]);
+    assert_eq!(market.finds_exactly("lamp oil").await, [1, 3, 2]);
+    assert_eq!(market.finds_exactly("oil-7").await, [5]);
+    assert_eq!(market.finds_exactly("oil").await[3], 5, "it is found by its parts, too");
 }
 
 #[tokio::test]
 async fn last_word_may_be_a_prefix() {
     let market = Market::of_names(&["Metal lantern", "Lan cable", "Lanterns of metal"]).await;
-    assert_eq!(market.finds("lan").await, [2, 1, 3], "the whole word comes first");
-    assert_eq!(market.finds("metal lant").await, [1, 3]);
-    assert_eq!(market.finds("lant metal").await, [0; 0], "only the last word may");
+    assert_eq!(market.finds_exactly("lan").await, [2, 1, 3], "the whole word comes first");
+    assert_eq!(market.finds_exactly("metal lant").await, [1, 3]);
+    assert_eq!(market.finds_exactly("metal lanterns").await, [3]);
+    assert_eq!(market.finds_exactly("lant metal").await, [0; 0], "only the last word may");
 }
 
 #[tokio::test]
@@ -61,10 +114,10 @@ async fn one_typo_is_forgiven_from_four_letters_two_from_eight() {
 async fn words_with_digits_are_taken_literally() {
     let market = Market::of_names(&["Hook 84029", "Hook 84028", "T-light holder", "7 hooks", "Light"]).await;
     assert_eq!(market.finds("84029").await, [1]);
-    assert_eq!(market.finds("8402").await, [1, 2]);
+    assert_eq!(market.finds("8402").await, [2, 1]);
     assert_eq!(market.finds("7").await, [4]);
-    assert_eq!(market.finds("t-light").await, [3]);
-    assert_eq!(market.finds("T LIGHT").await, [3]);
+    assert_eq!(market.finds_exactly("t-light").await, [3]);
+    assert_eq!(market.finds_exactly("T LIGHT").await, [3]);
 }
 
 #[tokio::test]
@@ -81,7 +134,7 @@ async fn words_as_typed_rank_above_forgiven_ones_and_names_above_descriptions() 
     market.put(describe(5, "A lamp for the garden", "bright"));
     market.put(describe(6, "Lamp", "bright"));
     market.put(describe(7, "Stamp", "clamp"));
-    assert_eq!(market.finds("lamp").await, [6, 5, 4, 2, 3, 1, 7], "of equal matches, short names first");
+    assert_eq!(market.finds("lamp").await, [6, 5, 2, 3, 4, 1, 7], "of equal matches, short names first");
 }
 
 #[tokio::test]
@@ -160,12 +213,17 @@ async fn seller_and_stock_filter_together_with_words() {
     let market = Market::of_names(&["Red lamp", "Blue lamp", "Red chair"]).await;
     market.put(Item { seller: alice(), ..item(4, "Red lamp") });
     market.put(Item { seller: alice(), quantity: 0, ..item(5, "Red lamp") });
-    let query =
-        |seller, in_stock| SearchQuery { text: text("red lamp"), seller, in_stock, ..SearchQuery::default() };
-    assert_eq!(market.found(&query(None, false)).await, [1, 4, 5]);
+    let query = |seller, in_stock| SearchQuery {
+        text: text("red lamp"),
+        seller,
+        in_stock,
+        is_exact: true,
+        ..SearchQuery::default()
+    };
+    assert_eq!(market.found(&query(None, false)).await, [4, 1, 5], "what is sold out comes last");
     assert_eq!(market.found(&query(Some(alice()), false)).await, [4, 5]);
     assert_eq!(market.found(&query(Some(alice()), true)).await, [4]);
-    assert_eq!(market.found(&query(None, true)).await, [1, 4]);
+    assert_eq!(market.found(&query(None, true)).await, [4, 1]);
 }
 
 #[tokio::test]

@@ -1,19 +1,23 @@
 //! Tests of searches against a fake store.
 
 mod corpus;
+mod costs;
 mod following;
 mod imports;
 mod matching;
 mod paging;
+mod plain;
 mod shop;
 mod standing;
+mod tiers;
+mod words;
 
 use std::sync::Arc;
 
 use souk_domain::{Category, Item, Money, PartyId, RatingSummary};
 use uuid::Uuid;
 
-use super::{IndexHome, Search, SearchPage, SearchQuery, SearchText};
+use super::{IndexHome, Search, SearchPage, SearchQuery, SearchText, Wording};
 use shop::Shop;
 pub(crate) use shop::item;
 
@@ -33,7 +37,11 @@ impl Market {
     }
 
     async fn open(shop: Arc<Shop>, home: IndexHome) -> Self {
-        let search = Search::open(home, shop.clone()).await.unwrap();
+        Self::open_with(shop, home, Wording::default()).await
+    }
+
+    async fn open_with(shop: Arc<Shop>, home: IndexHome, wording: Wording) -> Self {
+        let search = Search::open(home, wording, shop.clone()).await.unwrap();
         // What is in the shop already counts as the caller's own writes, so that searches wait for it.
         search.remember(alice(), shop.position());
         Self { shop, search }
@@ -66,6 +74,11 @@ impl Market {
     async fn finds(&self, words: &str) -> Vec<i64> {
         self.found(&SearchQuery { text: text(words), ..SearchQuery::default() }).await
     }
+
+    /// Returns the numbers of the items that have the words of a text as typed.
+    async fn finds_exactly(&self, words: &str) -> Vec<i64> {
+        self.found(&SearchQuery { text: text(words), is_exact: true, ..SearchQuery::default() }).await
+    }
 }
 
 fn numbers(page: &SearchPage) -> Vec<i64> {
@@ -84,6 +97,6 @@ fn category(path: &str) -> Category {
     Category::parse(path).unwrap()
 }
 
-fn rated(count: i64, total_stars: i64) -> RatingSummary {
+pub(crate) fn rated(count: i64, total_stars: i64) -> RatingSummary {
     RatingSummary { count, total_stars }
 }

@@ -87,19 +87,19 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let market = Market::in_memory().await;
-            let mut standing = StandingQueries::default();
+            let (wording, mut standing) = (market.search.wording(), StandingQueries::default());
             for (key, query) in removed.iter().enumerate() {
-                standing.insert(1_000 + key, Conditions::of(query));
+                standing.insert(1_000 + key, Conditions::of(query, &wording));
             }
             for (key, query) in queries.iter().enumerate() {
-                standing.insert(key, Conditions::of(query));
+                standing.insert(key, Conditions::of(query, &wording));
             }
             for key in 0..removed.len() {
                 standing.remove(1_000 + key);
             }
             let mut matched: BTreeMap<usize, BTreeSet<i64>> = BTreeMap::new();
             for item in &items {
-                for key in standing.matching(item, &ItemTerms::of(item)) {
+                for key in standing.matching(item, &ItemTerms::of(item, &wording)) {
                     assert!(matched.entry(key).or_default().insert(item.id.0), "each query once");
                 }
                 market.put(item.clone());

@@ -6,11 +6,14 @@ use souk_domain::PartyId;
 use souk_search::{IndexHome, Search};
 use souk_store::{OpeningProgress, Reads, Store, StoreError};
 
-use super::OpenError;
+use super::{
+    OpenError,
+    synonyms::{self, SynonymFile},
+};
 use crate::{
     access::{Epochs, Suspended},
     clock::{Clock, Monotonic, SteadyClock},
-    config::StoreConfig,
+    config::{SearchConfig, StoreConfig},
     random::Random,
 };
 
@@ -22,23 +25,27 @@ pub(super) struct Data {
     pub(super) store: Store,
     pub(super) steady: SteadyClock,
     pub(super) search: Search,
+    /// The file of synonyms, to be followed.
+    pub(super) synonyms: Option<SynonymFile>,
     pub(super) suspended: Suspended,
     pub(super) epochs: Epochs,
 }
 
 impl Data {
     pub(super) async fn open(
-        config: &StoreConfig,
+        (config, searching): (&StoreConfig, &SearchConfig),
         (clock, random): (Clock, Random),
         progress: &OpeningProgress,
     ) -> Result<Self, OpenError> {
+        // First of all: what the operator has written wrong shows at once, and not after a migration.
+        let (wording, synonyms) = synonyms::open(searching)?;
         let store = open_store(config, random, progress).await?;
         let steady = SteadyClock::open(Arc::clone(&store.clocks), clock, Monotonic::SYSTEM).await?;
-        let search = Search::open(index_home(config), Arc::clone(&store.reads)).await?;
+        let search = Search::open(index_home(config), wording, Arc::clone(&store.reads)).await?;
         // Loaded before the port is served, so that no suspended party gets a call through at start-up.
         let suspended = Suspended::new(suspended_parties(&*store.reads).await?);
         let epochs = Epochs::new(store.reads.raised_epochs().await?);
-        Ok(Self { store, steady, search, suspended, epochs })
+        Ok(Self { store, steady, search, synonyms, suspended, epochs })
     }
 }
 

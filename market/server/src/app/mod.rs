@@ -9,6 +9,7 @@ mod replicas;
 mod rotate;
 mod serve;
 mod stored_clock;
+mod synonyms;
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -20,6 +21,7 @@ pub use serve::ServeError;
 use souk_search::{Search, SearchError};
 use souk_store::{Health, OpeningProgress, Receipt, Replicas, Store, StoreError, StoreQueues};
 pub use stored_clock::{accept_stored_clock, stored_clock};
+pub use synonyms::SynonymFileError;
 
 use arc_swap::ArcSwap;
 use souk_certs::{
@@ -37,7 +39,7 @@ use crate::{
     api::{ImportPace, OpenStreams, Parts, Readiness},
     audit::Refusals,
     clock::{Clock, SteadyClock},
-    config::{Config, RetentionConfig, TokenKeyFiles},
+    config::{Config, ConfigError, RetentionConfig, TokenKeyFiles},
     ledger::{Lanes, OnCommit},
     observe::{Activity, CallTimes, Outputs, TopTalkers},
     random::Random,
@@ -94,6 +96,12 @@ pub enum OpenError {
     /// The search index could not be opened or rebuilt.
     #[error("can't open the search index: {0}")]
     Search(#[from] SearchError),
+    /// A setting is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The file of synonyms can't be used.
+    #[error(transparent)]
+    Synonyms(#[from] SynonymFileError),
     /// A thread could not be started or a socket could not be bound.
     #[error("can't start: {0}")]
     Io(#[from] io::Error),
@@ -121,7 +129,7 @@ impl App {
         };
         let proxies = config.server.proxy_protocol.clone();
         let mut listener = Listener::new(listener, credentials.acceptor.sources().clone(), proxies);
-        let data = Data::open(&config.store, (clock, random), &progress);
+        let data = Data::open((&config.store, &config.search), (clock, random), &progress);
         let data = refusing_calls(&mut listener, &credentials.acceptor, &progress, data).await?;
         Self::assemble(config, (listener, admin), (credentials, data), (clock, random))
     }
@@ -134,7 +142,7 @@ impl App {
         (clock, random): (Clock, Random),
     ) -> Result<Self, OpenError> {
         let (acceptor, tokens) = (credentials.acceptor.clone(), Arc::clone(&credentials.tokens));
-        let Data { store, steady, search, suspended, epochs } = data;
+        let Data { store, steady, search, synonyms, suspended, epochs } = data;
         let callbacks = CallbackPolicy::new(&config.callbacks, listener.local_addr()?);
         let dialer = credentials.dialer(&config, &callbacks);
         let relay = start_relay((&store, dialer), &suspended, config.retention, (steady.clone(), random));
@@ -181,6 +189,9 @@ impl App {
         let backlogs = upkeep::start(store.upkeep, steady.clone(), parts.closing.clone());
         tokio::spawn(steady.run(parts.closing.clone()));
         tokio::spawn(talkers.run(parts.closing.clone()));
+        if let Some(file) = synonyms {
+            tokio::spawn(file.run(parts.closing.clone()));
+        }
         let listener_of_replicas = ReplicaListener::of(&parts, Arc::clone(&access), notes);
         let freshness = replicas::start(store.replicas.clone(), listener_of_replicas, parts.closing.clone());
         Ok(Self {

@@ -76,7 +76,7 @@ enum Refused {
     Tls(#[from] souk_certs::TlsError),
 }
 
-/// Signals that the files may have changed, or that the operator requested a reload with SIGHUP. Created before the
+/// Signals that files may have changed, or that the operator requested a reload with SIGHUP. Created before the
 /// first load, so that a change during startup is not missed.
 pub(super) struct Changes {
     files: mpsc::Receiver<()>,
@@ -88,7 +88,7 @@ impl Changes {
         Ok(Self { files: FileWatch::new(paths).start()?, hangup: signal(SignalKind::hangup())? })
     }
 
-    async fn next(&mut self) {
+    pub(super) async fn next(&mut self) {
         tokio::select! {
             Some(()) = self.files.recv() => {}
             _ = self.hangup.recv() => {}

@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use super::{ConfigError, Settings, store::MEMORY};
 
 /// The settings that are paths. Relative ones are relative to the file, so that it can be used from any folder.
-const PATHS: [&str; 9] = [
+const PATHS: [&str; 10] = [
     "tls.cert",
     "tls.key",
     "tls.ca",
@@ -19,6 +19,7 @@ const PATHS: [&str; 9] = [
     "store.index",
     "store.password_file",
     "store.ca",
+    "search.synonyms",
 ];
 /// The one path that may be something else.
 const STORE: &str = "store.path";

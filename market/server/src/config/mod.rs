@@ -23,11 +23,14 @@ use toml::Table;
 mod assignment;
 mod file;
 mod retention;
+mod search;
 mod store;
 mod traces;
 
 pub use assignment::Assignment;
 pub use retention::RetentionConfig;
+pub(crate) use search::read_lines as read_synonyms;
+pub use search::{SearchConfig, SynonymSource};
 use store::StoreSettings;
 pub use store::{StoreConfig, StoreFlags};
 pub use traces::TraceConfig;
@@ -46,6 +49,8 @@ pub struct Config {
     pub tls: TlsConfig,
     /// Section `[store]`: the database and the search index.
     pub store: StoreConfig,
+    /// Section `[search]`: how words are understood.
+    pub search: SearchConfig,
     /// Section `[callbacks]`: permitted callback addresses.
     pub callbacks: CallbackConfig,
     /// Section `[limits]`: bounds on rates, calls, connections and handshakes.
@@ -65,6 +70,7 @@ struct Settings {
     server: ServerConfig,
     tls: TlsConfig,
     store: StoreSettings,
+    search: SearchConfig,
     callbacks: CallbackConfig,
     limits: LimitConfig,
     retention: RetentionConfig,
@@ -220,6 +226,7 @@ impl Config {
             server: settings.server,
             tls: settings.tls,
             store: settings.store.under(store),
+            search: settings.search,
             callbacks: settings.callbacks,
             limits: settings.limits,
             retention: settings.retention,
@@ -261,6 +268,7 @@ impl Config {
                 return wrong(key, "give 1 or more".into());
             }
         }
+        self.search.check()?;
         self.retention.check()?;
         self.traces.check()
     }

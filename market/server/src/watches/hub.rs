@@ -239,10 +239,11 @@ impl Hub {
     }
 
     fn evaluate(&self, items: &[Item]) {
+        let wording = self.search.wording();
         for item in items {
             let is_hidden = self.hidden.contains(&item.seller);
             // Before the lock, which is taken for one item at a time: a commit may be waiting for it.
-            let terms = (!is_hidden).then(|| ItemTerms::of(item));
+            let terms = (!is_hidden).then(|| ItemTerms::of(item, &wording));
             self.shared.lock().groups.evaluate(item, terms.as_ref());
         }
     }

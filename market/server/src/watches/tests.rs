@@ -4,7 +4,7 @@ use souk_domain::{
     Category, Description, DisplayName, Item, ItemId, ItemName, Money, PartyId, RankClass, RatingSummary,
     SalesLevel, Timestamp,
 };
-use souk_search::{Conditions, ItemTerms, SearchQuery, SearchText};
+use souk_search::{Conditions, ItemTerms, SearchQuery, SearchText, Wording};
 use uuid::Uuid;
 
 use super::{
@@ -41,11 +41,12 @@ fn party(number: u128) -> PartyId {
 }
 
 fn query(text: &str) -> Conditions {
-    Conditions::of(&SearchQuery { text: SearchText::parse(text).unwrap(), ..SearchQuery::default() })
+    let query = SearchQuery { text: SearchText::parse(text).unwrap(), ..SearchQuery::default() };
+    Conditions::of(&query, &Wording::default())
 }
 
 fn evaluate(groups: &mut Groups, item: Item) {
-    groups.evaluate(&item, Some(&ItemTerms::of(&item)));
+    groups.evaluate(&item, Some(&ItemTerms::of(&item, &Wording::default())));
 }
 
 fn ids(numbers: &[i64]) -> Vec<ItemId> {

@@ -260,6 +260,8 @@ pub fn search_page(
         total_size: i64::try_from(found.total).unwrap_or(i64::MAX),
         categories: found.categories.iter().map(category_count).collect(),
         as_of_time: as_of.map(timestamp),
+        did_you_mean: found.did_you_mean.clone().unwrap_or_default(),
+        is_wordless: found.is_wordless,
     }
 }
 

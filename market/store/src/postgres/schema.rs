@@ -92,7 +92,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { sql: include_str!("migrations/0012_name_keys.sql"), steps: Some(NAME_KEYS), min_reader: 6 },
     Migration { sql: include_str!("migrations/0013_lists.sql"), steps: None, min_reader: 6 },
     // An older market rates items without their class, which the next sweep finds.
-    Migration { sql: include_str!("migrations/0015_rank.sql"), steps: None, min_reader: 6 },
+    Migration { sql: include_str!("migrations/0014_rank.sql"), steps: None, min_reader: 6 },
 ];
 
 /// Checksums of earlier texts of migrations that lead to the same schema: those of databases that were made between two

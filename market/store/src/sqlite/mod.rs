@@ -46,10 +46,10 @@ mod partial;
 mod party_numbers;
 mod placed;
 mod pool;
-mod ranking;
 #[cfg(test)]
 mod purchase_cost;
 mod purchases;
+mod ranking;
 #[cfg(test)]
 mod rating_cost;
 mod reads;

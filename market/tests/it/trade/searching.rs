@@ -7,6 +7,9 @@ use crate::fixture::{Fixture, call, draft, on_every_store, pounds, reason};
 on_every_store!(
     search_by_name_and_category_together,
     search_forgives_case_accents_and_typos,
+    search_finds_other_spellings,
+    misspelt_words_are_suggested_as_they_are_spelt,
+    symbols_alone_find_nothing_and_say_so,
     search_filters_and_orders,
     own_writes_are_in_the_next_search,
     sold_out_items_are_found_unless_in_stock_is_asked_for,
@@ -42,6 +45,63 @@ async fn search_forgives_case_accents_and_typos(fixture: &Fixture) {
     alice.sell(draft("Crème Brûlée Torch", "kitchen", 100, 1)).await.unwrap();
     for query in ["CREME", "brulee torch", "torc", "brulle torch", "crème"] {
         assert_eq!(names(&alice, query, "").await.len(), 1, "{query}");
+    }
+}
+
+async fn search_finds_other_spellings(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
+    for name in [
+        "Wi-Fi Router",
+        "Toner AB-123",
+        "Drill 10mm",
+        "Kitchen knives",
+        "陶器の茶碗",
+        "수제도자기컵",
+        "Lederschuhe",
+    ] {
+        alice.sell(draft(name, "home", 100, 1)).await.unwrap();
+    }
+    alice
+        .sell(v1::ItemDraft { sku: Some("KB-1180/US".into()), ..draft("Keyboard", "home", 100, 1) })
+        .await
+        .unwrap();
+    for (query, name) in [
+        ("wifi", "Wi-Fi Router"),
+        ("router wi fi", "Wi-Fi Router"),
+        ("ab123", "Toner AB-123"),
+        ("10 mm", "Drill 10mm"),
+        ("knife", "Kitchen knives"),
+        ("茶碗", "陶器の茶碗"),
+        ("도자기", "수제도자기컵"),
+        ("schuhe", "Lederschuhe"),
+        ("kb1180", "Keyboard"),
+    ] {
+        assert_eq!(names(&alice, query, "").await, [name], "{query}");
+    }
+}
+
+async fn misspelt_words_are_suggested_as_they_are_spelt(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
+    alice.sell(draft("Brass lantern", "home", 100, 1)).await.unwrap();
+    for (query, suggestion) in [
+        ("lantern", ""),
+        ("lantren", "lantern"),
+        ("Brass, LANTREN!", "Brass, lantern!"),
+        ("sofa", ""),
+        ("", ""),
+    ] {
+        let found = call!(alice, SearchItemRequest { query: query.into() }).unwrap();
+        assert_eq!(found.did_you_mean, suggestion, "{query}");
+    }
+}
+
+async fn symbols_alone_find_nothing_and_say_so(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
+    alice.sell(draft("Lantern 🏮", "home", 100, 1)).await.unwrap();
+    for (query, is_wordless, total) in [("🏮", true, 0), (" !!! ", true, 0), ("", false, 1), (" ", false, 1)]
+    {
+        let found = call!(alice, SearchItemRequest { query: query.into() }).unwrap();
+        assert_eq!((found.is_wordless, found.total_size), (is_wordless, total), "{query:?}");
     }
 }
 
