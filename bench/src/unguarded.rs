@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use souk_certs::{acceptor::PeerInfo, identity};
+use souk_certs::identity;
 use souk_domain::{PartyId, Role, Timestamp};
 use souk_proto::v1::{
     account_service_server::AccountServiceServer, buyer_service_server::BuyerServiceServer,
@@ -13,7 +13,7 @@ use souk_proto::v1::{
     session_service_server::SessionServiceServer,
 };
 use souk_server::{
-    access::{Caller, TokenInfo},
+    access::{Caller, KnownPeer, TokenInfo},
     api::{AccountApi, BuyerApi, CatalogApi, SellerApi, SessionApi},
 };
 use tokio_util::sync::CancellationToken;
@@ -76,7 +76,7 @@ fn act(request: Request<()>) -> Result<Request<()>, Status> {
 
 /// Builds the `Caller` that handlers need, without any check.
 fn pass(mut request: Request<()>) -> Result<Request<()>, Status> {
-    let peer = request.extensions().get::<PeerInfo>().ok_or_else(|| Status::internal("no connection"))?;
+    let peer = request.extensions().get::<KnownPeer>().ok_or_else(|| Status::internal("no connection"))?;
     let identity = peer.certificate.identity();
     let role = if identity.role() == identity::Role::Seller { Role::Seller } else { Role::Buyer };
     let token = TokenInfo { id: Uuid::nil(), issued_at: Timestamp(0), expires_at: Timestamp(0) };

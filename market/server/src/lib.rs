@@ -7,6 +7,7 @@
 //! | [`transport`] | server threads, HTTP/2 settings, admission, deadlines |
 //! | [`observe`] | one log line per call, metrics, traces |
 //! | [`access`] | who is calling: certificate, party id, token, role |
+//! | [`accounts`] | the accounts of parties, in memory |
 //! | [`api`] | the gRPC services |
 //! | [`wire`] | contract messages to domain values and back; statuses |
 //! | [`ledger`] | the write path: lanes that execute commands in batches |
@@ -19,9 +20,11 @@
 //! | [`config`], [`app`] | settings; building all components, serving, certificate rotation |
 
 pub mod access;
+pub mod accounts;
 pub mod api;
 pub mod app;
 pub mod audit;
+mod by_party;
 pub mod clock;
 pub mod config;
 pub mod descriptors;

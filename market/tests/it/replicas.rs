@@ -46,6 +46,7 @@ with_two_markets!(
     stream_delivers_purchases_at_the_other_market,
     stream_at_the_other_market_replaces_this_one,
     suspension_takes_effect_at_the_other_market_within_a_second,
+    account_changed_at_one_market_is_shown_by_the_other_within_a_second,
     market_that_joins_late_finds_everything,
 );
 
@@ -174,6 +175,23 @@ async fn suspension_takes_effect_at_the_other_market_within_a_second(fixture: &F
     call!(olga, ReinstateRequest { party_id: bob.id() }).unwrap();
     let is_in = || async { call!(there, WhoAmIRequest {}).is_ok() };
     eventually("he is let in again everywhere", is_in).await;
+}
+
+async fn account_changed_at_one_market_is_shown_by_the_other_within_a_second(
+    fixture: &Fixture,
+    beside: &Fixture,
+) {
+    let alice = fixture.seller("alice").await;
+    let there = beside.known(Role::Seller, "alice").await;
+    let name = || async { call!(there, WhoAmIRequest {}).unwrap().account.unwrap().display_name };
+    assert_eq!(name().await, "alice");
+    alice.register_as_seller("Alice & Daughters").await.unwrap();
+    let changed = Instant::now();
+    while name().await == "alice" {
+        // Counted from the change, so what was read before it is too old by now.
+        assert!(changed.elapsed() < SECOND + PATIENCE / 10, "an account of an age ago");
+    }
+    assert_eq!(name().await, "Alice & Daughters");
 }
 
 async fn market_that_joins_late_finds_everything(fixture: &Fixture, _beside: &Fixture) {

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use souk_certs::{acceptor::PeerInfo, identity};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use souk_certs::identity;
 use souk_domain::{PartyId, Role, Timestamp};
 use souk_proto::{
     Reason,
-    metadata::{AUTHORIZATION, BEARER_PREFIX, PARTY_ID, WAS_ELSEWHERE},
+    metadata::{self, BEARER_PREFIX},
 };
-use tonic::{Request, Status, metadata::MetadataMap, service::Interceptor};
-use uuid::Uuid;
+use tonic::{Request, Status, service::Interceptor};
 
 use super::{
-    Access, Caller, Operator, TokenInfo,
+    Access, Caller, KnownPeer, Operator, TokenInfo, VerifiedToken,
     token::{TokenFault, token_print},
 };
 use crate::{audit, wire};
@@ -20,6 +20,9 @@ use crate::{audit, wire};
 /// Maximum length of a token in bytes. Longer ones are rejected before they are hashed or parsed. The market's own stay
 /// below it even with a trust domain of the maximum length, which occurs in two claims.
 const MAX_TOKEN_BYTES: usize = 2_048;
+
+const PARTY_ID: HeaderName = HeaderName::from_static(metadata::PARTY_ID);
+const WAS_ELSEWHERE: HeaderName = HeaderName::from_static(metadata::WAS_ELSEWHERE);
 
 /// The callers that a service admits.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +66,7 @@ impl Guard {
         let (peer, now) = self.check_certificate(request)?;
         let role = role_of(peer).ok_or_else(certificate_required)?;
         let party = party_of(peer)?;
-        check_party_id(request.metadata(), party)?;
+        check_party_id(request.metadata().as_ref(), peer)?;
         // Before the token: a suspended party can no longer fetch one, and should learn why.
         if self.access.suspended.contains(party) {
             return Err(wire::suspended());
@@ -71,7 +74,7 @@ impl Guard {
         let token = match roles {
             None => None,
             Some(roles) => {
-                let info = self.check_token(request.metadata(), peer, now)?;
+                let info = self.check_token(request.metadata().as_ref(), peer, now)?;
                 // Last: a caller without a valid token learns nothing about the roles of a service.
                 if !roles.contains(&role) {
                     return Err(role_denied(role.as_str()));
@@ -81,7 +84,7 @@ impl Guard {
         };
         let certificate = Arc::clone(&peer.certificate);
         // Not verified, and need not be: a false claim only makes the caller itself wait longer.
-        let was_elsewhere = request.metadata().contains_key(WAS_ELSEWHERE);
+        let was_elsewhere = request.metadata().as_ref().contains_key(WAS_ELSEWHERE);
         Ok(Caller { party, role, certificate, peer: peer.address, token, was_elsewhere })
     }
 
@@ -93,7 +96,7 @@ impl Guard {
         if role != identity::Role::Operator {
             return Err(role_denied(role.as_str()));
         }
-        check_party_id(request.metadata(), id)?;
+        check_party_id(request.metadata().as_ref(), peer)?;
         Ok(Operator { id, peer: peer.address })
     }
 
@@ -101,25 +104,25 @@ impl Guard {
     fn note(&self, request: &Request<()>, status: &Status) {
         let Some(reason) = Reason::of(status) else { return };
         // From the certificate: the metadata of a rejected call may be forged, and would put the blame on another.
-        let peer = request.extensions().get::<PeerInfo>();
+        let peer = request.extensions().get::<KnownPeer>();
         let who = peer.map(|peer| audit::name(peer.certificate.identity()));
         self.access.refusals.add(who, peer.map(|peer| peer.address.ip()), reason.as_str());
     }
 
     /// Checks expiry and revocation at every call, because a connection may outlive its certificate. That the
     /// authority signed the certificate was verified in the handshake.
-    fn check_certificate<'a>(&self, request: &'a Request<()>) -> Result<(&'a PeerInfo, Timestamp), Status> {
-        let peer = request.extensions().get::<PeerInfo>().ok_or_else(certificate_required)?;
-        let (certificate, now) = (&peer.certificate, self.access.clock.now());
+    fn check_certificate<'a>(&self, request: &'a Request<()>) -> Result<(&'a KnownPeer, Timestamp), Status> {
+        let peer = request.extensions().get::<KnownPeer>().ok_or_else(certificate_required)?;
+        let now = self.access.clock.now();
         // Only the end: the handshake has checked the beginning, and time goes on.
-        if now > Timestamp::from(certificate.not_after()) {
+        if now > peer.not_after() {
             return Err(wire::status(
                 Reason::CertificateExpired,
                 "your certificate has expired; renew it and connect again",
                 [],
             ));
         }
-        if self.access.revoked.load().contains(certificate.serial()) {
+        if self.access.revoked.load().contains(peer.certificate.serial()) {
             return Err(wire::status(
                 Reason::CertificateRevoked,
                 "your certificate was revoked; ask the operator for a new one",
@@ -131,26 +134,37 @@ impl Guard {
 
     fn check_token(
         &self,
-        metadata: &MetadataMap,
-        peer: &PeerInfo,
+        metadata: &HeaderMap,
+        peer: &KnownPeer,
         now: Timestamp,
     ) -> Result<TokenInfo, Status> {
-        let token = bearer(metadata)?;
-        // The cache spares the signature check. Expiry and epoch depend on the time of the call, so they are checked
-        // below in any case.
-        let print = token_print(token, &peer.certificate, self.access.tokens.generation());
-        let verified = match self.access.verified.get(&print) {
+        let authorization = only(metadata, &header::AUTHORIZATION).ok_or_else(token_required)?;
+        // Before the token is verified: if the keys are replaced meanwhile, the result is remembered as one of the old keys.
+        let generation = self.access.tokens.generation();
+        // What is remembered spares the signature check. Expiry and epoch depend on the time of the call, so they are
+        // checked below in any case.
+        let verified = match peer.recall(authorization.as_bytes(), generation) {
             Some(verified) => verified,
             None => {
-                let verified = self.access.tokens.verify(token, &peer.certificate).map_err(refused)?;
-                // Only successes are cached: forged tokens, of which a caller can send any number, would evict them.
-                let verified = Arc::new(verified);
-                self.access.verified.insert(print, Arc::clone(&verified));
+                let verified = self.verify(bearer(authorization)?, peer, generation)?;
+                peer.remember(authorization.as_bytes(), generation, verified);
                 verified
             }
         };
         verified.is_good_at(now, self.access.epochs.current(verified.party)).map_err(refused)?;
         Ok(verified.info)
+    }
+
+    /// Verifies a token, unless another connection with the same certificate has done that.
+    fn verify(&self, token: &str, peer: &KnownPeer, generation: u64) -> Result<VerifiedToken, Status> {
+        let print = token_print(token, &peer.certificate, generation);
+        if let Some(verified) = self.access.verified.get(&print) {
+            return Ok(verified);
+        }
+        let verified = self.access.tokens.verify(token, &peer.certificate).map_err(refused)?;
+        // Only successes are cached: forged tokens, of which a caller can send any number, would evict them.
+        self.access.verified.insert(print, verified);
+        Ok(verified)
     }
 }
 
@@ -172,7 +186,7 @@ impl Interceptor for Guard {
 }
 
 /// Returns the peer's role, or `None` for markets and operators.
-fn role_of(peer: &PeerInfo) -> Option<Role> {
+fn role_of(peer: &KnownPeer) -> Option<Role> {
     match peer.certificate.identity().role() {
         identity::Role::Seller => Some(Role::Seller),
         identity::Role::Buyer => Some(Role::Buyer),
@@ -180,24 +194,20 @@ fn role_of(peer: &PeerInfo) -> Option<Role> {
     }
 }
 
-fn party_of(peer: &PeerInfo) -> Result<PartyId, Status> {
+fn party_of(peer: &KnownPeer) -> Result<PartyId, Status> {
     peer.certificate.identity().uuid().map(PartyId).ok_or_else(certificate_required)
 }
 
+/// Returns the value of a header that is there once. `HeaderMap::get` returns the first of several values, so it would
+/// overlook a second one.
+fn only<'a>(metadata: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    let mut values = metadata.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
+}
+
 /// Checks that there is exactly one `x-party-id`, in canonical form and equal to the certificate's UUID.
-/// `MetadataMap::get` returns the first of several values, so it would overlook a second one.
-fn check_party_id(metadata: &MetadataMap, party: PartyId) -> Result<(), Status> {
-    let mut values = metadata.get_all(PARTY_ID).iter();
-    let (first, second) = (values.next(), values.next());
-    let is_own = match (first.map(|value| value.to_str()), second) {
-        (Some(Ok(text)), None) => {
-            // Compared as text: parsing would also admit upper case, braces and `urn:uuid:`.
-            let mut canonical = Uuid::encode_buffer();
-            text == party.0.hyphenated().encode_lower(&mut canonical)
-        }
-        _ => false,
-    };
-    if is_own {
+fn check_party_id(metadata: &HeaderMap, peer: &KnownPeer) -> Result<(), Status> {
+    if only(metadata, &PARTY_ID).is_some_and(|value| peer.is_party_id(value.as_bytes())) {
         return Ok(());
     }
     Err(wire::status(
@@ -207,24 +217,23 @@ fn check_party_id(metadata: &MetadataMap, party: PartyId) -> Result<(), Status> 
     ))
 }
 
-fn bearer(metadata: &MetadataMap) -> Result<&str, Status> {
-    let mut values = metadata.get_all(AUTHORIZATION).iter();
-    let (first, second) = (values.next(), values.next());
-    let token = match (first.map(|value| value.to_str()), second) {
-        (Some(Ok(text)), None) => text
-            .split_at_checked(BEARER_PREFIX.len())
-            // The scheme is case-insensitive, the token is not (RFC 9110, section 11.1).
-            .and_then(|(scheme, token)| scheme.eq_ignore_ascii_case(BEARER_PREFIX).then_some(token)),
-        _ => None,
-    };
-    // Bounded before hashing, which every call with a token pays for.
-    token.filter(|token| !token.is_empty() && token.len() <= MAX_TOKEN_BYTES).ok_or_else(|| {
-        wire::status(
-            Reason::TokenRequired,
-            "authorization must be there once, as `Bearer` and a token from IssueToken",
-            [],
-        )
-    })
+/// Returns the token in an `authorization`.
+fn bearer(authorization: &HeaderValue) -> Result<&str, Status> {
+    let token = authorization.to_str().ok().and_then(|text| {
+        let (scheme, token) = text.split_at_checked(BEARER_PREFIX.len())?;
+        // The scheme is case-insensitive, the token is not (RFC 9110, section 11.1).
+        scheme.eq_ignore_ascii_case(BEARER_PREFIX).then_some(token)
+    });
+    // Bounded before it is hashed or parsed.
+    token.filter(|token| !token.is_empty() && token.len() <= MAX_TOKEN_BYTES).ok_or_else(token_required)
+}
+
+fn token_required() -> Status {
+    wire::status(
+        Reason::TokenRequired,
+        "authorization must be there once, as `Bearer` and a token from IssueToken",
+        [],
+    )
 }
 
 /// Maps a fault to a status that reveals no more than the caller needs. The cause is in the market's log.

@@ -1,7 +1,7 @@
 //! Authentication and authorization: from the certificate to the [`Caller`].
 //!
 //! Every connection has a client certificate of our own authority (mutual TLS). Before a request is routed,
-//! `transport` counts it against its party's rate ([`CallRates`]). Then the [`Guard`], a tonic interceptor, checks every
+//! `transport` counts it against its party's rate ([`PartyRate`]). Then the [`Guard`], a tonic interceptor, checks every
 //! call in this order:
 //!
 //! 1. certificate: parsed once per connection; neither expired nor revoked at the time of the call,
@@ -10,6 +10,8 @@
 //! 4. binding: the token was issued to this certificate, party and role, in the current epoch,
 //! 5. role: the service admits the role.
 //!
+//! What of this can't change while the connection is open is remembered with it ([`KnownPeer`]).
+//!
 //! The result is a [`Caller`] in the request's extensions. Handlers never read metadata.
 
 mod callback;
@@ -17,6 +19,7 @@ mod caller;
 mod epochs;
 mod guard;
 mod keys;
+mod known_peer;
 mod rate;
 mod resolver;
 mod suspended;
@@ -35,7 +38,8 @@ pub use caller::{Caller, Operator, TokenInfo};
 pub use epochs::Epochs;
 pub use guard::{Admission, Guard};
 pub use keys::{TokenKeyError, TokenKeys};
-pub use rate::{CallRates, rate_limited};
+pub use known_peer::KnownPeer;
+pub use rate::{CallRates, PartyRate, rate_limited};
 pub use suspended::Suspended;
 pub use token::{IssuedToken, TOKEN_LIFE, TokenError, TokenFault, Tokens, VerifiedToken};
 
@@ -51,7 +55,7 @@ pub struct Access {
     revoked: ArcSwap<HashSet<Vec<u8>>>,
     epochs: Epochs,
     suspended: Suspended,
-    verified: Cache<TokenPrint, Arc<VerifiedToken>>,
+    verified: Cache<TokenPrint, VerifiedToken>,
     refusals: Refusals,
     clock: Clock,
 }

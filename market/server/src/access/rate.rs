@@ -9,20 +9,22 @@ use governor::{
     state::{InMemoryState, NotKeyed},
 };
 use quick_cache::sync::Cache;
-use souk_certs::{
-    acceptor::PeerInfo,
-    identity::{Identity, Role},
-};
+use souk_certs::identity::{Identity, Role};
 use souk_proto::Reason;
 use tonic::Status;
 
-use crate::{config::LimitConfig, wire};
+use crate::{
+    by_party::{ByParty, OfParty},
+    config::LimitConfig,
+    wire,
+};
 
 /// Sustained rate of calls per second of an operator, and of a market's certificate. They call rarely, by hand or by a
 /// health check; a loop gone wrong must not take the market down. It is apart from the parties' rates, so that operators
 /// can act while parties flood the market.
 const OTHERS_PER_SECOND: u32 = 100;
-/// Maximum number of parties whose rate is tracked. An evicted party gains at most one full burst.
+/// Maximum number of parties without connections whose rate is still tracked. An evicted party gains at most one full
+/// burst when it connects again.
 const PARTIES: usize = 65_536;
 
 type Limiter = RateLimiter<NotKeyed, InMemoryState, DefaultClock, NoOpMiddleware>;
@@ -36,7 +38,18 @@ struct Shared {
     buyers: Quota,
     others: Quota,
     clock: DefaultClock,
+    /// Of the parties with connections.
+    connected: ByParty<Arc<Limiter>>,
+    /// Of all parties. Bounded, unlike the keyed limiter of `governor`, which grows with every key until somebody
+    /// shrinks it.
     limiters: Cache<Identity, Arc<Limiter>>,
+}
+
+/// The rate of a party. Its connections share it, so that a call finds it without a look-up. Clones are the same rate.
+#[derive(Clone)]
+pub struct PartyRate {
+    limiter: Arc<OfParty<Arc<Limiter>>>,
+    clock: DefaultClock,
 }
 
 impl fmt::Debug for CallRates {
@@ -58,32 +71,47 @@ impl CallRates {
             buyers: quota(config.buyer_calls_per_second),
             others: quota(OTHERS_PER_SECOND),
             clock: DefaultClock::default(),
+            connected: ByParty::default(),
             limiters: Cache::new(PARTIES),
         }))
     }
 
-    /// Counts a call by the party of the connection's certificate, which TLS has verified, and not by `x-party-id`,
-    /// with which a caller could use up another party's share. Returns the time to wait if the call exceeds the rate.
-    pub fn count(&self, peer: &PeerInfo) -> Result<(), Duration> {
+    /// Returns the rate of a new connection of a party. It is that of the connection's certificate, which TLS has verified,
+    /// and not of `x-party-id`, with which a caller could use up another party's share.
+    pub fn of(&self, party: Identity) -> PartyRate {
         let Self(shared) = self;
-        let party = peer.certificate.identity();
-        // A bounded cache of single limiters. The keyed limiter of `governor` grows with every key until somebody shrinks it.
-        let limiter = match shared.limiters.get(&party) {
-            Some(limiter) => limiter,
-            None => {
-                let quota = match party.role() {
-                    Role::Seller => shared.sellers,
-                    Role::Buyer => shared.buyers,
-                    Role::Operator | Role::Market => shared.others,
-                };
-                let fresh = Arc::new(RateLimiter::direct_with_clock(quota, shared.clock.clone()));
-                // Two threads may both insert at first contact. The later one wins, which costs at most one
-                // burst and saves a lock on every call.
+        let limiter = shared.connected.of(party, || {
+            shared.limiters.get(&party).unwrap_or_else(|| {
+                let fresh =
+                    Arc::new(RateLimiter::direct_with_clock(shared.quota(party), shared.clock.clone()));
                 shared.limiters.insert(party, Arc::clone(&fresh));
                 fresh
-            }
-        };
-        limiter.check().map_err(|not_until| not_until.wait_time_from(shared.clock.now()))
+            })
+        });
+        PartyRate { limiter, clock: shared.clock.clone() }
+    }
+}
+
+impl Shared {
+    fn quota(&self, party: Identity) -> Quota {
+        match party.role() {
+            Role::Seller => self.sellers,
+            Role::Buyer => self.buyers,
+            Role::Operator | Role::Market => self.others,
+        }
+    }
+}
+
+impl PartyRate {
+    /// Counts a call. Returns the time to wait if it exceeds the rate.
+    pub fn count(&self) -> Result<(), Duration> {
+        self.limiter.check().map_err(|not_until| not_until.wait_time_from(self.clock.now()))
+    }
+}
+
+impl fmt::Debug for PartyRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PartyRate").finish_non_exhaustive()
     }
 }
 

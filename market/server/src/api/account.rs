@@ -46,6 +46,7 @@ impl AccountService for AccountApi {
         request: Request<v1::IssueTokenRequest>,
     ) -> Result<Response<v1::IssueTokenResponse>, Status> {
         let caller = Caller::of(&request)?;
+        // From the store: the token must have the party's present epoch, even if another market has just raised it.
         let party = read(self.0.reads().party(caller.party).await)?
             .ok_or_else(|| wire::refusal(&Refusal::NotRegistered))?;
         let issued = self.issue(caller, &party)?;

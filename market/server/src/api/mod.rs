@@ -43,6 +43,7 @@ use tonic::Status;
 
 use crate::{
     access::{CallbackPolicy, Caller, Epochs, Suspended, Tokens},
+    accounts::Accounts,
     clock::{Clock, SteadyClock},
     config::RetentionConfig,
     ledger::{Done, Ledger, LedgerError, OVERLOAD_RETRY_DELAY},
@@ -67,6 +68,8 @@ pub struct OpenStreams {
 pub struct Parts {
     /// Queries to the store, which never wait for the ledger.
     pub reads: Arc<dyn Reads>,
+    /// The accounts of parties, in memory.
+    pub accounts: Accounts,
     /// The mailboxes with pending deliveries.
     pub mailboxes: Arc<dyn Mailboxes>,
     /// The named consumers of the mailboxes.

@@ -20,7 +20,7 @@ impl SessionService for SessionApi {
         request: Request<v1::WhoAmIRequest>,
     ) -> Result<Response<v1::WhoAmIResponse>, Status> {
         let caller = Caller::of(&request)?;
-        let party = read(self.0.reads().party(caller.party).await)?
+        let party = read(self.0.parts.accounts.find(caller.party).await)?
             .ok_or_else(|| wire::refusal(&Refusal::NotRegistered))?;
         Ok(Response::new(v1::WhoAmIResponse {
             certificate: Some(wire::certificate(&caller.certificate)),

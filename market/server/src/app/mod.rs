@@ -36,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::{Access, AccessParts, CallbackPolicy, Epochs, Suspended, TokenKeys, Tokens},
+    accounts::{Accounts, KeptAccounts},
     api::{ImportPace, OpenStreams, Parts, Readiness},
     audit::Refusals,
     clock::{Clock, SteadyClock},
@@ -150,15 +151,17 @@ impl App {
         let access = credentials.access((&epochs, &suspended), refusals.clone(), clock);
         let (activity, closing) = (Activity::start(clock.now()), CancellationToken::new());
         let watches = start_watches(&store, &search, &suspended, &closing)?;
+        let accounts = Accounts::new(Arc::clone(&store.reads), store.replicas.is_some());
         let lanes = Lanes::start(store.lanes, &steady, random, || {
             let followers = (relay.handle(), search.clone(), watches.clone());
-            on_commit(followers, Arc::clone(&access), notes.clone(), activity.clone())
+            on_commit(followers, (Arc::clone(&access), accounts.kept()), notes.clone(), activity.clone())
         })?;
         let rotator = credentials.into_rotator(Arc::clone(&access), relay.handle(), refusals.clone(), clock);
         let searches = search.clone();
         let talkers = TopTalkers::new(move || searches.take_used());
         let parts = Arc::new(Parts {
             reads: store.reads,
+            accounts,
             mailboxes: store.mailboxes,
             consumers: store.consumers,
             dead_letters: store.dead_letters,
@@ -336,11 +339,13 @@ fn start_watches(
 /// order, whether or not the callers still wait for the outcome.
 fn on_commit(
     (relay, search, watches): (RelayHandle, Search, Watches),
-    access: Arc<Access>,
+    (access, accounts): (Arc<Access>, KeptAccounts),
     notes: StandingNotes,
     activity: Activity,
 ) -> OnCommit {
-    Box::new(move |receipt: &Receipt| {
+    Box::new(move |receipt: Option<&Receipt>| {
+        let Some(receipt) = receipt else { return accounts.forget() };
+        accounts.changed(receipt.standings.iter().map(|standing| standing.party));
         activity.placed(receipt.orders);
         // Before the streams end: a suspended party that reconnects at once must meet the list, not a new
         // stream.

@@ -299,19 +299,19 @@ impl Runner {
             }
             Err(SaveError::Conflict(_)) => return Ok(Attempt::Conflict(BatchFailure::Unavailable)),
             Err(SaveError::Lost(error)) => return Err(failed("save", &error)),
-            Err(SaveError::Indefinite(error @ StoreError::Stopped(_))) => {
-                tracing::debug!(%error, "the outcome of a commit is unknown");
-                return Err(BatchFailure::Indefinite);
-            }
             Err(SaveError::Indefinite(error)) => {
                 // The notes are kept: writing them twice is better than losing them.
-                tracing::error!(%error, "the outcome of a commit is unknown");
+                match error {
+                    StoreError::Stopped(_) => tracing::debug!(%error, "the outcome of a commit is unknown"),
+                    _ => tracing::error!(%error, "the outcome of a commit is unknown"),
+                }
+                (self.on_commit)(None);
                 return Err(BatchFailure::Indefinite);
             }
         };
         if !rows.is_unchanged() {
             self.notes.clear();
-            (self.on_commit)(&receipt);
+            (self.on_commit)(Some(&receipt));
         }
         let answers = decided.into_iter().map(|decided| answer(decided, receipt.feed_position));
         Ok(Attempt::Done(answers.collect()))

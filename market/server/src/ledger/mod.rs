@@ -78,8 +78,9 @@ pub enum LedgerError {
     Indefinite,
 }
 
-/// Called after each commit, on the lane's thread. It must not block.
-pub type OnCommit = Box<dyn Fn(&Receipt) + Send>;
+/// Called after each commit, on the lane's thread, with what it changed; `None` if it is unknown whether the commit took
+/// effect. It must not block.
+pub type OnCommit = Box<dyn Fn(Option<&Receipt>) + Send>;
 
 /// An entry of a lane's queue.
 #[expect(clippy::large_enum_variant, reason = "notes are rare, and a box for each command would cost more")]

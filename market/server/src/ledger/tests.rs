@@ -60,6 +60,8 @@ struct Controls {
     batches: AtomicUsize,
     saves: AtomicUsize,
     largest: AtomicUsize,
+    /// Commits whose outcome was reported as unknown.
+    doubts: AtomicUsize,
 }
 
 /// The memory back end with injected faults.
@@ -202,11 +204,18 @@ impl LocalMarket {
             batches: AtomicUsize::new(0),
             saves: AtomicUsize::new(0),
             largest: AtomicUsize::new(0),
+            doubts: AtomicUsize::new(0),
         });
         let inner = memory::open().lanes.remove(0);
         let clock = SteadyClock::unstored(Clock::SYSTEM);
         let lane: Box<dyn Lane> = Box::new(Faulty { inner, controls: Arc::clone(&controls) });
-        let lanes = Lanes::start(vec![lane], &clock, Random::SYSTEM, || Box::new(|_| {})).unwrap();
+        let lanes = Lanes::start(vec![lane], &clock, Random::SYSTEM, || {
+            let controls = Arc::clone(&controls);
+            Box::new(move |receipt| {
+                controls.doubts.fetch_add(usize::from(receipt.is_none()), Ordering::SeqCst);
+            })
+        });
+        let lanes = lanes.unwrap();
         let ledger = lanes.ledgers().open(&AnswerQueue::open());
         Self { lanes, ledger, controls }
     }
@@ -296,6 +305,7 @@ async fn an_unconfirmed_commit_is_not_called_a_failure_and_is_not_done_twice() {
     ground.end(Ending::CommittedUnconfirmed);
     let unknown = ground.ledger.submit(register(1)).await;
     assert!(matches!(unknown, Err(LedgerError::Indefinite)), "{unknown:?}");
+    assert_eq!(ground.controls.doubts.load(Ordering::SeqCst), 1, "nothing in memory is relied on any more");
     ground.end(Ending::Lost);
     // It took effect: the retry is answered from the stored outcome, and nothing is saved.
     ground.ledger.submit(register(1)).await.unwrap();

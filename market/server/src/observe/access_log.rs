@@ -13,7 +13,7 @@ use std::{
     time::Instant,
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, uri::PathAndQuery};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use souk_certs::acceptor::PeerInfo;
@@ -23,7 +23,10 @@ use tower::{Layer, Service};
 
 use uuid::Uuid;
 
-use super::{CallTimes, Talker, refused_lines::RefusedLines, traces::CallSpan};
+use super::{
+    CallTimes, Talker, calls::ThreadTimes, refused_lines::RefusedLines, server_timing::server_timing,
+    traces::CallSpan,
+};
 use crate::{config::LogFormat, random::Random};
 
 /// The header with the id that identifies the call in the log. The caller may choose it; otherwise the market assigns
@@ -44,23 +47,30 @@ pub struct AccessLogLayer(Arc<Options>);
 #[derive(Clone, Debug)]
 struct Options {
     format: LogFormat,
-    times: Arc<CallTimes>,
+    times: ThreadTimes,
     random: Random,
     refused: RefusedLines,
-    /// The connection whose calls these are.
-    talker: Option<Talker>,
+    /// The connection whose calls these are, and its peer.
+    connection: Option<(Talker, PeerInfo)>,
+}
+
+impl Options {
+    fn peer(&self) -> Option<&PeerInfo> {
+        self.connection.as_ref().map(|(_, peer)| peer)
+    }
 }
 
 impl AccessLogLayer {
-    /// Creates a layer that writes lines in this format and records the durations of calls in `times`.
-    pub fn new(format: LogFormat, times: Arc<CallTimes>, random: Random) -> Self {
-        let refused = RefusedLines::default();
-        Self(Arc::new(Options { format, times, random, refused, talker: None }))
+    /// Creates the layer of a server thread, which writes lines in this format and records the durations of calls in
+    /// `times`.
+    pub fn new(format: LogFormat, times: &Arc<CallTimes>, random: Random) -> Self {
+        let (times, refused) = (times.of_thread(), RefusedLines::default());
+        Self(Arc::new(Options { format, times, random, refused, connection: None }))
     }
 
-    /// Returns the layer for a connection, to whose usage the calls are added.
-    pub fn of(&self, talker: Talker) -> Self {
-        Self(Arc::new(Options { talker: Some(talker), ..Options::clone(&self.0) }))
+    /// Returns the layer for a connection from a peer, to whose usage the calls are added.
+    pub fn of(&self, talker: Talker, peer: PeerInfo) -> Self {
+        Self(Arc::new(Options { connection: Some((talker, peer)), ..Options::clone(&self.0) }))
     }
 }
 
@@ -92,7 +102,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        if let Some(talker) = &self.layer.0.talker {
+        if let Some((talker, _)) = &self.layer.0.connection {
             talker.add_call();
         }
         // Only a plain id: it is copied into the log, where line breaks or escape sequences could forge
@@ -100,10 +110,9 @@ where
         let given = request.headers().get(REQUEST_ID).filter(|id| is_plain(id)).cloned();
         let id = given.unwrap_or_else(|| new_id(self.layer.0.random.uuid_v4()));
         let line = Line {
-            peer: request.extensions().get::<PeerInfo>().cloned(),
-            path: request.uri().clone(),
+            path: request.uri().path_and_query().cloned(),
             began: Instant::now(),
-            span: CallSpan::begin(&self.layer.0.times, &id, &request),
+            span: CallSpan::begin(self.layer.0.times.all(), &id, &request),
             id,
             layer: self.layer.clone(),
         };
@@ -126,8 +135,7 @@ fn new_id(id: Uuid) -> HeaderValue {
 
 /// The data of a log line that are known before the call ends.
 struct Line {
-    peer: Option<PeerInfo>,
-    path: http::Uri,
+    path: Option<PathAndQuery>,
     began: Instant,
     span: CallSpan,
     id: HeaderValue,
@@ -135,32 +143,27 @@ struct Line {
 }
 
 impl Line {
-    /// Returns the value of `server-timing`: the time that the market has taken so far.
-    fn so_far(&self) -> Option<HeaderValue> {
-        let millis = self.began.elapsed().as_secs_f64() * 1_000.0;
-        HeaderValue::try_from(format!("{}{millis:.3}", metadata::MARKET_TIME)).ok()
-    }
-
     fn write(self, outcome: Outcome) {
         let took = self.began.elapsed();
         self.span.end(outcome.code());
-        self.layer.0.times.add(self.path.path(), outcome.code(), took);
-        if let (true, Some(talker)) = (outcome.is_refusal(), &self.layer.0.talker) {
+        let path = self.path.as_ref().map_or("", PathAndQuery::path);
+        self.layer.0.times.add(path, outcome.code(), took);
+        if let (true, Some((talker, _))) = (outcome.is_refusal(), &self.layer.0.connection) {
             talker.add_refused();
         }
         // After the metrics, which do not depend on the log level.
         if !tracing::enabled!(tracing::Level::INFO) {
             return;
         }
-        if outcome.is_refusal() && !may_be_written(self.peer.clone(), &self.layer.0.refused) {
+        if outcome.is_refusal() && !may_be_written(self.layer.0.peer().cloned(), &self.layer.0.refused) {
             return;
         }
-        let who = Who(self.peer.as_ref());
-        let what = Method(self.path.path().trim_start_matches('/').trim_start_matches("shopping.v1."));
+        let who = Who(self.layer.0.peer());
+        let what = Method(path.trim_start_matches('/').trim_start_matches("shopping.v1."));
         let outcome = outcome.as_str();
         let millis = took.as_secs_f64() * 1_000.0;
         let id = self.id.to_str().unwrap_or_default();
-        let peer = Peer(self.peer.as_ref());
+        let peer = Peer(self.layer.0.peer());
         match self.layer.0.format {
             LogFormat::Words => {
                 tracing::info!(target: "souk::access", "{who} at {peer}: {what} {outcome} in {millis:.1} ms [{id}]");
@@ -233,7 +236,8 @@ enum Outcome {
 
 impl Outcome {
     fn of(trailers: &HeaderMap) -> Option<Self> {
-        Status::from_header_map(trailers).map(|status| Self::Ended(status.code()))
+        // Only the code: `Status::from_header_map` would copy message, details and metadata, for every call.
+        trailers.get(Status::GRPC_STATUS).map(|code| Self::Ended(Code::from_bytes(code.as_bytes())))
     }
 
     fn code(self) -> Option<Code> {
@@ -284,7 +288,7 @@ where
         if let LineAtEnd(Some(line)) = &line {
             let headers = response.headers_mut();
             headers.insert(REQUEST_ID, line.id.clone());
-            headers.extend(line.so_far().map(|time| (SERVER_TIMING, time)));
+            headers.extend(server_timing(line.began.elapsed()).map(|time| (SERVER_TIMING, time)));
         }
         // A response without a body has the status in its headers (gRPC "Trailers-Only").
         if let Some(outcome) = Outcome::of(response.headers()) {

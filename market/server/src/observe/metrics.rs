@@ -1,6 +1,6 @@
 //! Metrics in the OpenMetrics text format, for Prometheus. All except the durations of calls are read when scraped.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use prometheus_client::{
     collector::Collector,
@@ -107,8 +107,8 @@ impl Metrics {
     }
 
     /// Adds the histograms of the duration of calls.
-    pub fn call_times(&mut self, times: &CallTimes) {
-        times.register(&mut self.registry);
+    pub fn call_times(&mut self, times: &Arc<CallTimes>) {
+        self.registry.register_collector(Box::new(Arc::clone(times)));
     }
 
     /// Returns all metrics as OpenMetrics text.

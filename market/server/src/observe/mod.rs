@@ -11,6 +11,7 @@ mod metrics;
 pub mod port;
 pub mod process;
 mod refused_lines;
+mod server_timing;
 mod talkers;
 mod tally;
 mod traces;

@@ -11,55 +11,68 @@ use std::{
 use futures::future::Either;
 use http::{Request, Response};
 use pin_project_lite::pin_project;
-use souk_certs::{acceptor::PeerInfo, identity::Identity};
+use souk_certs::identity::Identity;
 use souk_proto::Reason;
-use tokio::sync::Semaphore;
 use tower::{Layer, Service};
 
-use super::party_counts::PartyCounts;
-use crate::wire;
+use super::places::Places;
+use crate::{
+    by_party::{ByParty, OfParty},
+    wire,
+};
 
 /// Retry delay suggested to a rejected caller.
 const RETRY_DELAY: Duration = Duration::from_millis(250);
 
-/// A layer that applies [`Admission`].
+/// The calls in progress of all connections. Clones share them.
 #[derive(Clone, Debug)]
-pub(super) struct AdmissionLayer {
-    places: Arc<Places>,
-}
+pub(super) struct Calls(Arc<Shared>);
 
 #[derive(Debug)]
-struct Places {
-    all: Semaphore,
+struct Shared {
+    all: Places,
     most: usize,
-    /// The calls in progress of each party.
-    of_parties: PartyCounts,
+    most_of_party: usize,
+    of_parties: ByParty<Places>,
 }
 
-impl AdmissionLayer {
-    /// Creates a layer that admits this many concurrent calls in total and per party. Clones share the limits.
-    pub(super) fn new(calls: usize, calls_of_party: usize) -> Self {
-        // `Semaphore::new` panics above this number.
-        let most = calls.min(Semaphore::MAX_PERMITS);
-        let places = Places {
-            all: Semaphore::new(most),
-            most,
-            of_parties: PartyCounts::new(u32::try_from(calls_of_party).unwrap_or(u32::MAX)),
-        };
-        Self { places: Arc::new(places) }
+impl Calls {
+    /// Creates the counts, with limits for all calls together and for those of a party.
+    pub(super) fn new(most: usize, most_of_party: usize) -> Self {
+        let (all, of_parties) = (Places::default(), ByParty::default());
+        Self(Arc::new(Shared { all, most, most_of_party, of_parties }))
     }
 
     /// Returns the number of admitted calls whose response has not begun.
     pub(super) fn under_way(&self) -> usize {
-        self.places.most - self.places.all.available_permits()
+        self.0.all.taken()
     }
+
+    /// Returns the layer for a new connection of a party. The identity is that of the certificate, not of `x-party-id`:
+    /// the guard has not run yet, so metadata is still unverified.
+    pub(super) fn admission(&self, party: Identity) -> AdmissionLayer {
+        let of_party = self.0.of_parties.of(party, Places::default);
+        AdmissionLayer(Arc::new(OfConnection { calls: self.clone(), of_party }))
+    }
+}
+
+/// A layer that applies [`Admission`] to the calls of a connection. Behind one pointer, because a service is cloned for
+/// each call.
+#[derive(Clone, Debug)]
+pub(super) struct AdmissionLayer(Arc<OfConnection>);
+
+#[derive(Debug)]
+struct OfConnection {
+    calls: Calls,
+    /// Shared by the connections of the party, so that a call finds it without a lock.
+    of_party: Arc<OfParty<Places>>,
 }
 
 impl<S> Layer<S> for AdmissionLayer {
     type Service = Admission<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Admission { inner, places: Arc::clone(&self.places) }
+        Admission { inner, connection: Arc::clone(&self.0) }
     }
 }
 
@@ -71,39 +84,32 @@ impl<S> Layer<S> for AdmissionLayer {
 #[derive(Clone, Debug)]
 pub(super) struct Admission<S> {
     inner: S,
-    places: Arc<Places>,
+    connection: Arc<OfConnection>,
 }
 
-/// The permit of a call, returned on drop.
+/// The place of a call, returned on drop.
 #[derive(Debug)]
-pub(super) struct Place {
-    places: Arc<Places>,
-    party: Option<Identity>,
-}
+struct Place(Arc<OfConnection>);
 
 impl Place {
-    fn take(places: &Arc<Places>, party: Option<Identity>) -> Result<Self, &'static str> {
-        // The total comes first: it is one atomic operation, and a flood is rejected without taking the lock.
-        // On an early return below, dropping the permit gives the place back.
-        let Ok(permit) = places.all.try_acquire() else {
-            return Err("the market is as busy as it may be; try again in a moment");
-        };
-        if party.is_some_and(|party| !places.of_parties.take(party)) {
+    fn take(connection: &Arc<OfConnection>) -> Result<Self, &'static str> {
+        let Shared { all, most, most_of_party, .. } = &*connection.calls.0;
+        if !connection.of_party.take(*most_of_party) {
             return Err("as many of your calls are under way as may be; wait for some to be answered");
         }
-        // Returned in `drop`. A `SemaphorePermit` would borrow from `places`.
-        permit.forget();
-        Ok(Self { places: Arc::clone(places), party })
+        if !all.take(*most) {
+            connection.of_party.give_back();
+            return Err("the market is as busy as it may be; try again in a moment");
+        }
+        Ok(Self(Arc::clone(connection)))
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(party) = self.party {
-            self.places.of_parties.give_back(party);
-        }
-        // Replaces the permit that `take` forgot. Without this, each call would lower the limit for good.
-        self.places.all.add_permits(1);
+        let OfConnection { calls, of_party } = &*self.0;
+        calls.0.all.give_back();
+        of_party.give_back();
     }
 }
 
@@ -121,9 +127,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        // By the certificate, not by `x-party-id`: the guard has not run yet, so metadata is still unverified.
-        let party = request.extensions().get::<PeerInfo>().map(|peer| peer.certificate.identity());
-        match Place::take(&self.places, party) {
+        match Place::take(&self.connection) {
             Ok(place) => Either::Left(Admitted { call: self.inner.call(request), _place: place }),
             Err(message) => {
                 // A response rather than an error: an error would reset the stream, and the client would learn
@@ -175,7 +179,7 @@ mod tests {
                 Ok::<_, Infallible>(Response::new(Body::empty()))
             }
         });
-        let service = AdmissionLayer::new(2, 2).layer(slow);
+        let service = Calls::new(2, 2).admission(Identity::Market).layer(slow);
         let call = || tokio::spawn(service.clone().oneshot(Request::new(())));
         let under_way = [call(), call()];
         tokio::task::yield_now().await;
@@ -196,13 +200,19 @@ mod tests {
 
     #[test]
     fn a_party_has_its_share_and_no_more() {
-        let AdmissionLayer { places } = AdmissionLayer::new(3, 2);
-        let (one, other) = (Identity::Seller(Uuid::from_u128(1)), Identity::Buyer(Uuid::from_u128(1)));
-        let held = [(); 2].map(|()| Place::take(&places, Some(one)).unwrap());
-        assert!(Place::take(&places, Some(one)).is_err());
-        let others = Place::take(&places, Some(other)).unwrap();
-        assert!(Place::take(&places, Some(other)).is_err(), "all places are taken");
+        let calls = Calls::new(3, 2);
+        let connect = |party| calls.admission(party).0;
+        let one = Identity::Seller(Uuid::from_u128(1));
+        let (first, second) = (connect(one), connect(one));
+        let held = [Place::take(&first).unwrap(), Place::take(&second).unwrap()];
+        assert!(Place::take(&first).is_err(), "of the party, on both connections");
+        let other = connect(Identity::Buyer(Uuid::from_u128(1)));
+        let others = Place::take(&other).unwrap();
+        assert!(Place::take(&other).is_err(), "all places are taken");
+        assert_eq!((calls.under_way(), other.of_party.taken()), (3, 1), "a refused call takes none");
         drop((held, others));
-        assert!(places.of_parties.is_empty() && places.all.available_permits() == 3);
+        assert_eq!((calls.under_way(), first.of_party.taken(), other.of_party.taken()), (0, 0, 0));
+        drop((first, second, other));
+        assert!(calls.0.of_parties.is_empty());
     }
 }

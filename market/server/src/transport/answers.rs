@@ -5,9 +5,8 @@
 //! answers until its memory is used up.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -18,7 +17,10 @@ use souk_certs::identity::Identity;
 use souk_proto::Reason;
 use tonic::Status;
 
-use crate::wire;
+use crate::{
+    by_party::{ByParty, OfParty},
+    wire,
+};
 
 /// Maximum number of bytes of answers that a party leaves unread, before its calls are refused.
 pub(super) const BYTES_OF_PARTY: usize = 32 * 1024 * 1024;
@@ -48,8 +50,7 @@ pub(super) struct Answers(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     all: Counts,
-    /// The parties with connections.
-    by_party: Mutex<HashMap<Identity, Weak<Party>>>,
+    by_party: ByParty<Party>,
     stalled: AtomicU64,
     refused: AtomicU64,
 }
@@ -73,46 +74,19 @@ impl Counts {
 /// The answers of one party. Its connections share it, so that a call finds it without a lock.
 #[derive(Debug)]
 struct Party {
-    identity: Identity,
     counts: Counts,
     shared: Arc<Shared>,
 }
 
-impl Drop for Party {
-    fn drop(&mut self) {
-        let mut by_party = self.shared.by_party();
-        // Another connection of the party may have begun since the last one ended.
-        if let Entry::Occupied(party) = by_party.entry(self.identity)
-            && party.get().strong_count() == 0
-        {
-            party.remove();
-        }
-    }
-}
-
-impl Shared {
-    /// Locks the map. A poisoned lock is safe to use: no update under it can panic half-way.
-    fn by_party(&self) -> MutexGuard<'_, HashMap<Identity, Weak<Party>>> {
-        self.by_party.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// The share of a connection in the limits: those of its party. Clones are the same share.
 #[derive(Clone, Debug)]
-pub(super) struct AnswerShare(Arc<Party>);
+pub(super) struct AnswerShare(Arc<OfParty<Party>>);
 
 impl Answers {
     /// Returns the share of a new connection of a party.
     pub(super) fn share(&self, identity: Identity) -> AnswerShare {
-        let mut by_party = self.0.by_party();
-        let known = by_party.get(&identity).and_then(Weak::upgrade);
-        let party = known.unwrap_or_else(|| {
-            let party = Party { identity, counts: Counts::default(), shared: Arc::clone(&self.0) };
-            let party = Arc::new(party);
-            by_party.insert(identity, Arc::downgrade(&party));
-            party
-        });
-        AnswerShare(party)
+        let begin = || Party { counts: Counts::default(), shared: Arc::clone(&self.0) };
+        AnswerShare(self.0.by_party.of(identity, begin))
     }
 
     /// Returns the number of open streams.
@@ -200,7 +174,7 @@ impl Drop for OpenAnswer {
 /// A piece of an answer, which h2 drops when it has written it.
 struct Held {
     piece: Bytes,
-    party: Arc<Party>,
+    party: Arc<OfParty<Party>>,
 }
 
 impl AsRef<[u8]> for Held {
@@ -274,6 +248,6 @@ mod tests {
         open.pop();
         assert!(share.check().is_ok());
         drop((open, share));
-        assert!(answers.0.by_party().is_empty(), "nothing is left behind");
+        assert!(answers.0.by_party.is_empty(), "nothing is left behind");
     }
 }

@@ -11,7 +11,7 @@ use futures::{FutureExt as _, future::Fuse};
 use h2::{Ping, PingPong, server};
 use http::{Request, Response};
 use http_body::Body;
-use souk_certs::acceptor::{PeerInfo, TlsConnection};
+use souk_certs::acceptor::TlsConnection;
 use souk_proto::explain::HEADER_LIST_BYTES;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -21,7 +21,7 @@ use tokio::{
 use tower::{Service, ServiceExt as _};
 
 use super::{
-    answers::{AnswerShare, Answers},
+    answers::AnswerShare,
     busy::Busy,
     call::{self, RequestBody},
     ending::{EndedConnections, Ending},
@@ -29,7 +29,7 @@ use super::{
     refused::{Brake, RefusedRequests, SlowedConnections},
     request_streams::{OF_CONNECTION, SMALLEST_FRAME},
 };
-use crate::observe::Talker;
+use crate::{access::KnownPeer, observe::Talker};
 
 /// HTTP/2 flow-control window of a stream: the bytes that may be unread here before its sender must wait. It bounds
 /// the memory of a stream whose handler is slower than its sender.
@@ -80,7 +80,6 @@ pub(super) enum ConnectionError {
 /// What the connections of a server thread share.
 #[derive(Clone, Debug)]
 pub(super) struct Connections {
-    pub(super) answers: Answers,
     pub(super) ended: EndedConnections,
     pub(super) slowed: SlowedConnections,
 }
@@ -91,6 +90,7 @@ impl Connections {
     pub(super) async fn serve<S, B>(
         self,
         connection: TlsConnection,
+        (peer, share): (KnownPeer, AnswerShare),
         (ending, refused, talker): (Ending, RefusedRequests, Talker),
         service: S,
     ) where
@@ -99,8 +99,6 @@ impl Connections {
         S::Error: Send,
         B: Body<Data = Bytes> + Send + 'static,
     {
-        let peer = connection.peer().clone();
-        let share = self.answers.share(peer.certificate.identity());
         let brake = Brake::new(refused, self.slowed);
         let io = Metered::new(connection, brake, ending.clone(), talker.clone());
         let served = serve(io, (&peer, &share, &talker), &ending, service);
@@ -113,7 +111,7 @@ impl Connections {
 
 async fn serve<IO, S, B>(
     io: IO,
-    (peer, share, talker): (&PeerInfo, &AnswerShare, &Talker),
+    (peer, share, talker): (&KnownPeer, &AnswerShare, &Talker),
     ending: &Ending,
     service: S,
 ) -> Result<(), ConnectionError>
@@ -150,7 +148,6 @@ where
         let (request, respond) = accepted?;
         let mut request = request.map(|body| tonic::body::Body::new(RequestBody::new(body)));
         request.extensions_mut().insert(peer.clone());
-        request.extensions_mut().insert(share.clone());
         let call = call::answer(service.clone().oneshot(request), respond, share.open());
         tokio::spawn(Busy::new(call, talker.clone()));
     }

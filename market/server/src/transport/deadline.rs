@@ -6,14 +6,14 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
@@ -68,9 +68,11 @@ where
         let asked = request.headers().get(GRPC_TIMEOUT).and_then(asked_for);
         let DeadlineLayer { longest, streams } = &self.layer;
         let own = streams.messages_per_call(request.uri().path()).is_none().then_some(*longest);
-        // Boxed, because it moves from the call into the body, and a polled `Sleep` must not move.
-        let until_end = asked.map(|asked| Box::pin(sleep(asked)));
-        Bounded { call: self.inner.call(request), until_answer: own.map(sleep), until_end }
+        let now = Instant::now();
+        // A time that the clock can't reach is as good as none.
+        let at = |limit: Option<Duration>| limit.and_then(|limit| now.checked_add(limit));
+        let (until_answer, until_end) = (at(own), at(asked));
+        Bounded { call: self.inner.call(request), until_answer, until_end, timer: Timer::default() }
     }
 }
 
@@ -96,14 +98,33 @@ fn over() -> Status {
     Status::new(Code::DeadlineExceeded, message)
 }
 
+/// A timer that is set when something has to wait for it. Most calls have their answer at the first poll, and need none.
+///
+/// Boxed, because it moves from the call into the body, and a polled [`Sleep`] must not move.
+#[derive(Default)]
+struct Timer(Option<Pin<Box<Sleep>>>);
+
+impl Timer {
+    /// Waits until the earlier of two times.
+    fn poll(&mut self, until: [Option<Instant>; 2], context: &mut Context<'_>) -> Poll<()> {
+        let Some(until) = until.into_iter().flatten().min() else { return Poll::Pending };
+        let timer = self.0.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        // Set for the market's limit at first, which may be earlier than the client's.
+        if timer.deadline() != until {
+            timer.as_mut().reset(until);
+        }
+        timer.as_mut().poll(context)
+    }
+}
+
 pin_project! {
     /// A call and its two deadlines.
     pub(super) struct Bounded<F> {
         #[pin]
         call: F,
-        #[pin]
-        until_answer: Option<Sleep>,
-        until_end: Option<Pin<Box<Sleep>>>,
+        until_answer: Option<Instant>,
+        until_end: Option<Instant>,
+        timer: Timer,
     }
 }
 
@@ -115,18 +136,18 @@ where
     type Output = Result<Response<BoundedBody<A>>, E>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        // The call is polled before the timers: if both are ready, a change that took effect should be
+        let this = self.project();
+        // The call is polled before the timer: if both are ready, a change that took effect should be
         // reported as such.
         if let Poll::Ready(answered) = this.call.poll(context) {
             // The market's own limit ends here: a response stream may last longer. The client's deadline goes on to its last byte.
-            let until_end = this.until_end.take();
-            return Poll::Ready(answered.map(|answer| answer.map(|body| BoundedBody { body, until_end })));
+            let (until_end, timer) = (*this.until_end, std::mem::take(this.timer));
+            return Poll::Ready(
+                answered.map(|answer| answer.map(|body| BoundedBody { body, until_end, timer })),
+            );
         }
-        let own = this.until_answer.as_mut().as_pin_mut();
-        let is_over = own.is_some_and(|sleep| sleep.poll(context).is_ready())
-            || this.until_end.as_mut().is_some_and(|sleep| sleep.as_mut().poll(context).is_ready());
-        if is_over { Poll::Ready(Ok(over().into_http())) } else { Poll::Pending }
+        ready!(this.timer.poll([*this.until_answer, *this.until_end], context));
+        Poll::Ready(Ok(over().into_http()))
     }
 }
 
@@ -135,13 +156,14 @@ pin_project! {
     pub(super) struct BoundedBody<A> {
         #[pin]
         body: A,
-        until_end: Option<Pin<Box<Sleep>>>,
+        until_end: Option<Instant>,
+        timer: Timer,
     }
 }
 
 impl<A: Default> Default for BoundedBody<A> {
     fn default() -> Self {
-        Self { body: A::default(), until_end: None }
+        Self { body: A::default(), until_end: None, timer: Timer::default() }
     }
 }
 
@@ -159,9 +181,7 @@ impl<A: Body> Body for BoundedBody<A> {
         if let Poll::Ready(frame) = this.body.poll_frame(context) {
             return Poll::Ready(frame);
         }
-        if !this.until_end.as_mut().is_some_and(|sleep| sleep.as_mut().poll(context).is_ready()) {
-            return Poll::Pending;
-        }
+        ready!(this.timer.poll([*this.until_end, None], context));
         // gRPC reports the status of a stream in the trailers. Ending the body without them would reach the
         // client as a protocol error, not as DEADLINE_EXCEEDED.
         let mut trailers = HeaderMap::new();
@@ -184,6 +204,7 @@ impl<A: Body> Body for BoundedBody<A> {
 mod tests {
     use std::convert::Infallible;
 
+    use tokio::time::sleep;
     use tower::{ServiceExt as _, service_fn};
 
     use super::*;

@@ -26,15 +26,22 @@ use super::{
 /// Answers of at least this size are refused to a party that leaves too much unread.
 const LARGE: usize = 16 * 1024;
 
-/// A layer that applies [`FirstFrame`].
-#[derive(Clone, Copy, Debug)]
-pub(super) struct FirstFrameLayer;
+/// A layer that applies [`FirstFrame`] to the calls of a connection.
+#[derive(Clone, Debug)]
+pub(super) struct FirstFrameLayer(AnswerShare);
+
+impl FirstFrameLayer {
+    /// Creates the layer of a connection with this share.
+    pub(super) fn new(share: AnswerShare) -> Self {
+        Self(share)
+    }
+}
 
 impl<S> Layer<S> for FirstFrameLayer {
     type Service = FirstFrame<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        FirstFrame { inner }
+        FirstFrame { inner, share: self.0.clone() }
     }
 }
 
@@ -42,6 +49,7 @@ impl<S> Layer<S> for FirstFrameLayer {
 #[derive(Clone, Debug)]
 pub(super) struct FirstFrame<S> {
     inner: S,
+    share: AnswerShare,
 }
 
 impl<S, B, A> Service<Request<B>> for FirstFrame<S>
@@ -58,12 +66,11 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let share = request.extensions().get::<AnswerShare>().cloned();
-        if let Some(Err(refusal)) = share.as_ref().map(AnswerShare::check) {
+        if let Err(refusal) = self.share.check() {
             return Either::Right(ready(Ok(refused(refusal))));
         }
         let encoding = Encoding::accepted(request.headers());
-        Either::Left(Beginning { call: self.inner.call(request), share, encoding })
+        Either::Left(Beginning { call: self.inner.call(request), share: self.share.clone(), encoding })
     }
 }
 
@@ -79,7 +86,7 @@ pin_project! {
     pub(super) struct Beginning<F> {
         #[pin]
         call: F,
-        share: Option<AnswerShare>,
+        share: AnswerShare,
         encoding: Option<Encoding>,
     }
 }
@@ -95,8 +102,8 @@ where
         let this = self.project();
         let mut response = ready!(this.call.poll(context))?.map(BegunBody::of);
         let size = response.body_mut().begin(context);
-        if let Some(share) = this.share.as_ref().filter(|_| size >= LARGE)
-            && let Err(refusal) = share.check()
+        if size >= LARGE
+            && let Err(refusal) = this.share.check()
         {
             return Poll::Ready(Ok(refused(refusal)));
         }

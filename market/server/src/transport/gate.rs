@@ -4,14 +4,14 @@
 use std::{
     future::{Ready, ready},
     pin::Pin,
-    sync::{Arc, atomic::AtomicU32},
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use futures::future::Either;
 use http::{Request, Response};
 use pin_project_lite::pin_project;
-use souk_certs::acceptor::PeerInfo;
+use souk_certs::identity::Identity;
 use souk_proto::explain::MetadataRefused;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, body::Body};
@@ -20,9 +20,9 @@ use tower::{Layer, Service};
 use super::{
     ending::Ending,
     refused::RefusedRequests,
-    request_streams::{Pace, RequestBody, RequestStreams},
+    request_streams::{ConnectionStreams, Pace, RequestBody, RequestStreams},
 };
-use crate::access::{CallRates, rate_limited};
+use crate::access::{CallRates, PartyRate, rate_limited};
 
 /// How many refused requests one with too much metadata counts as. HTTP/2 has decoded all of it before the request is
 /// seen, which takes as long as many others, and repeating the request can't help.
@@ -44,37 +44,41 @@ pub(super) struct GateLayer(Arc<State>);
 /// The state of one connection. Behind one pointer, because a service is cloned for each call.
 #[derive(Debug)]
 struct State {
-    options: GateOptions,
-    /// The number of calls with a request stream on the connection.
-    streams: Arc<AtomicU32>,
+    rate: PartyRate,
+    streams: ConnectionStreams,
+    closing: CancellationToken,
     refused: RefusedRequests,
     ending: Ending,
 }
 
 impl GateLayer {
-    /// Creates the gate of a new connection.
-    pub(super) fn new(options: GateOptions, refused: RefusedRequests, ending: Ending) -> Self {
-        Self(Arc::new(State { options, streams: Arc::default(), refused, ending }))
+    /// Creates the gate of a new connection of a party.
+    pub(super) fn new(
+        options: &GateOptions,
+        party: Identity,
+        (refused, ending): (RefusedRequests, Ending),
+    ) -> Self {
+        let GateOptions { rates, streams, closing } = options;
+        let (rate, streams, closing) = (rates.of(party), streams.of(party), closing.clone());
+        Self(Arc::new(State { rate, streams, closing, refused, ending }))
     }
 }
 
 impl State {
     /// Counts a request and, if it is to send a stream, wraps that.
     fn check(&self, request: Request<Body>) -> Result<Request<Body>, Status> {
-        let GateOptions { rates, streams, closing } = &self.options;
-        let Some(peer) = request.extensions().get::<PeerInfo>() else { return Ok(request) };
-        let counted = rates.count(peer).map_err(rate_limited);
-        let Some(messages_per_call) = streams.messages_per_call(request.uri().path()) else {
+        let counted = self.rate.count().map_err(rate_limited);
+        let Some(messages_per_call) = self.streams.messages_per_call(request.uri().path()) else {
             return counted.map(|()| request);
         };
-        let place = counted.and_then(|()| streams.enter(peer.certificate.identity(), &self.streams));
-        let pace = Pace::new(rates.clone(), peer.clone(), messages_per_call);
+        let place = counted.and_then(|()| self.streams.enter());
+        let pace = Pace::new(self.rate.clone(), messages_per_call);
         let (place, refusal) = match place {
             Ok(place) => (Some(place), None),
             Err(status) => (None, Some(status)),
         };
         // Wrapped also if it is refused: then the rest of it is read when it is dropped here.
-        let request = request.map(|body| Body::new(RequestBody::new(body, pace, closing, place)));
+        let request = request.map(|body| Body::new(RequestBody::new(body, pace, &self.closing, place)));
         refusal.map_or(Ok(request), Err)
     }
 

@@ -6,7 +6,7 @@ use souk_certs::acceptor::Sources;
 use tokio::sync::mpsc::WeakSender;
 
 use super::{
-    admission::AdmissionLayer,
+    admission::Calls,
     answers::{self, Answers},
     ending::EndedConnections,
     refused::SlowedConnections,
@@ -18,7 +18,7 @@ use super::{
 #[derive(Clone)]
 pub struct ServerLoad {
     pub(super) sources: Sources,
-    pub(super) admission: AdmissionLayer,
+    pub(super) calls: Calls,
     pub(super) answers: Answers,
     pub(super) request_streams: RequestStreams,
     pub(super) ended: EndedConnections,
@@ -66,7 +66,7 @@ impl ServerLoad {
 
     /// Returns the number of calls whose response has not begun.
     pub fn calls(&self) -> usize {
-        self.admission.under_way()
+        self.calls.under_way()
     }
 
     /// Returns the number of open streams, lasting ones included, and the most that all parties together may have.

@@ -19,7 +19,7 @@ mod gate;
 mod load;
 mod messages;
 mod metered;
-mod party_counts;
+mod places;
 mod pulse;
 mod refused;
 mod request_streams;
@@ -39,7 +39,7 @@ use crate::{
     observe::{CallTimes, TopTalkers},
     random::Random,
 };
-use admission::AdmissionLayer;
+use admission::Calls;
 use answers::Answers;
 pub(crate) use connection::{CONCURRENT_STREAMS, PENDING_RESETS};
 use ending::EndedConnections;
@@ -92,7 +92,7 @@ impl Server {
         let pulses = Pulses::new(options.threads);
         let shared = Shared {
             options: options.clone(),
-            admission: AdmissionLayer::new(options.calls, options.calls_of_party),
+            calls: Calls::new(options.calls, options.calls_of_party),
             answers: Answers::default(),
             request_streams: RequestStreams::default(),
             ended: EndedConnections::new(options.acceptor.sources().clone()),
@@ -130,7 +130,7 @@ impl Server {
     pub fn load(&self) -> ServerLoad {
         ServerLoad {
             sources: self.shared.options.acceptor.sources().clone(),
-            admission: self.shared.admission.clone(),
+            calls: self.shared.calls.clone(),
             answers: self.shared.answers.clone(),
             request_streams: self.shared.request_streams.clone(),
             ended: self.shared.ended.clone(),

@@ -12,17 +12,14 @@
 
 use std::{
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame};
-use souk_certs::{acceptor::PeerInfo, identity::Identity};
+use souk_certs::identity::Identity;
 use souk_domain::{ImportRow, Till};
 use souk_proto::Reason;
 use tokio::{
@@ -32,13 +29,17 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::{Status, body::Body};
 
-use super::{messages::MessageScanner, party_counts::PartyCounts};
-use crate::{access::CallRates, wire};
+use super::{messages::MessageScanner, places::Places};
+use crate::{
+    access::PartyRate,
+    by_party::{ByParty, OfParty},
+    wire,
+};
 
 /// Maximum number of concurrent calls with a request stream on one connection.
 pub(super) const OF_CONNECTION: u32 = 16;
 /// Maximum number of concurrent calls with a request stream of one party, which bounds the memory of what is unread.
-pub(super) const OF_PARTY: u32 = 128;
+pub(super) const OF_PARTY: usize = 128;
 /// The smallest frame of data that a legal client sends: the prefix of a message and one field, such as a till's
 /// `taken_in`.
 pub(super) const SMALLEST_FRAME: u32 = 8;
@@ -65,7 +66,19 @@ pub(super) struct RequestStreams(Arc<Shared>);
 struct Shared {
     /// Paths, and the number of messages that count as one call. So few that a search is faster than a hash.
     methods: Vec<(String, u32)>,
-    of_parties: PartyCounts,
+    all: Places,
+    of_parties: ByParty<Places>,
+}
+
+/// The calls with a request stream of one connection. Clones are the same connection.
+#[derive(Clone, Debug)]
+pub(super) struct ConnectionStreams(Arc<OfConnection>);
+
+#[derive(Debug)]
+struct OfConnection {
+    streams: RequestStreams,
+    of_party: Arc<OfParty<Places>>,
+    own: Places,
 }
 
 impl Default for RequestStreams {
@@ -76,7 +89,7 @@ impl Default for RequestStreams {
             (method.path(), u32::try_from(batch).unwrap_or(u32::MAX))
         });
         let methods = contract.chain(REFLECTION.map(|path| (path.to_owned(), 1))).collect();
-        Self(Arc::new(Shared { methods, of_parties: PartyCounts::new(OF_PARTY) }))
+        Self(Arc::new(Shared { methods, all: Places::default(), of_parties: ByParty::default() }))
     }
 }
 
@@ -88,38 +101,51 @@ impl RequestStreams {
 
     /// Returns the number of such calls in progress.
     pub(super) fn count(&self) -> usize {
-        self.0.of_parties.total()
+        self.0.all.taken()
     }
 
-    /// Takes a place for a call of a party, or returns the status of its rejection.
-    pub(super) fn enter(&self, party: Identity, connection: &Arc<AtomicU32>) -> Result<StreamPlace, Status> {
+    /// Returns the calls of a new connection of a party.
+    pub(super) fn of(&self, party: Identity) -> ConnectionStreams {
+        let of_party = self.0.of_parties.of(party, Places::default);
+        ConnectionStreams(Arc::new(OfConnection { streams: self.clone(), of_party, own: Places::default() }))
+    }
+}
+
+impl ConnectionStreams {
+    /// Returns how many messages of a method count as one call; `None` if the method has no request stream.
+    pub(super) fn messages_per_call(&self, path: &str) -> Option<u32> {
+        self.0.streams.messages_per_call(path)
+    }
+
+    /// Takes a place for a call, or returns the status of its rejection.
+    pub(super) fn enter(&self) -> Result<StreamPlace, Status> {
         let overloaded = |message: &str| wire::try_again(Reason::Overloaded, message, RETRY_DELAY);
-        if connection.load(Ordering::Relaxed) >= OF_CONNECTION {
+        let OfConnection { streams, of_party, own } = &*self.0;
+        if !own.take(OF_CONNECTION as usize) {
             return Err(overloaded(
                 "this connection has as many request streams open as it may; wait for one to end, or open another connection",
             ));
         }
-        if !self.0.of_parties.take(party) {
+        if !of_party.take(OF_PARTY) {
+            own.give_back();
             return Err(overloaded("you have as many request streams open as you may; wait for one to end"));
         }
-        // Not checked again: all calls of a connection begin on one thread.
-        connection.fetch_add(1, Ordering::Relaxed);
-        Ok(StreamPlace { streams: self.clone(), party, connection: Arc::clone(connection) })
+        // Bounded by the connections and their places.
+        streams.0.all.take(usize::MAX);
+        Ok(StreamPlace(self.clone()))
     }
 }
 
 /// The place of a call with a request stream, returned on drop.
 #[derive(Debug)]
-pub(super) struct StreamPlace {
-    streams: RequestStreams,
-    party: Identity,
-    connection: Arc<AtomicU32>,
-}
+pub(super) struct StreamPlace(ConnectionStreams);
 
 impl Drop for StreamPlace {
     fn drop(&mut self) {
-        self.connection.fetch_sub(1, Ordering::Relaxed);
-        self.streams.0.of_parties.give_back(self.party);
+        let Self(ConnectionStreams(connection)) = self;
+        for places in [&connection.own, &**connection.of_party, &connection.streams.0.all] {
+            places.give_back();
+        }
     }
 }
 
@@ -155,8 +181,7 @@ impl RequestBody {
 
 /// Counts the messages of a stream against its party's rate.
 pub(super) struct Pace {
-    rates: CallRates,
-    peer: PeerInfo,
+    rate: PartyRate,
     messages_per_call: u32,
     /// Messages that were read and not counted yet.
     uncounted: u32,
@@ -164,8 +189,8 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn new(rates: CallRates, peer: PeerInfo, messages_per_call: u32) -> Self {
-        Self { rates, peer, messages_per_call, uncounted: 0, wait: None }
+    pub(super) fn new(rate: PartyRate, messages_per_call: u32) -> Self {
+        Self { rate, messages_per_call, uncounted: 0, wait: None }
     }
 
     /// Waits until the messages that were read conform to the rate.
@@ -178,7 +203,7 @@ impl Pace {
             if self.uncounted < self.messages_per_call {
                 return Poll::Ready(());
             }
-            match self.rates.count(&self.peer) {
+            match self.rate.count() {
                 Ok(()) => self.uncounted -= self.messages_per_call,
                 Err(wait) => self.wait = Some(Box::pin(sleep(wait))),
             }
@@ -266,22 +291,22 @@ mod tests {
     fn a_connection_and_a_party_have_their_share() {
         let streams = RequestStreams::default();
         let (one, other) = (Identity::Seller(Uuid::from_u128(1)), Identity::Seller(Uuid::from_u128(2)));
-        let connections: Vec<Arc<AtomicU32>> =
-            (0..OF_PARTY / OF_CONNECTION).map(|_| Arc::default()).collect();
+        let connections: Vec<_> = (0..OF_PARTY / OF_CONNECTION as usize).map(|_| streams.of(one)).collect();
         let mut held = Vec::new();
         for connection in &connections {
-            held.extend((0..OF_CONNECTION).map(|_| streams.enter(one, connection).unwrap()));
-            assert!(streams.enter(one, connection).is_err());
+            held.extend((0..OF_CONNECTION).map(|_| connection.enter().unwrap()));
+            assert!(connection.enter().is_err());
         }
-        let status = streams.enter(one, &Arc::default()).unwrap_err();
+        let status = streams.of(one).enter().unwrap_err();
         assert_eq!(Reason::of(&status), Some(Reason::Overloaded));
-        let others = streams.enter(other, &Arc::default()).unwrap();
+        let others = streams.of(other).enter().unwrap();
         assert_eq!(streams.count(), held.len() + 1);
         drop(held);
-        drop(streams.enter(one, &connections[0]).unwrap());
+        drop(connections[0].enter().unwrap());
         drop(others);
-        assert!(streams.0.of_parties.is_empty());
-        assert!(connections.iter().all(|connection| connection.load(Ordering::Relaxed) == 0));
+        assert!(connections.iter().all(|connection| connection.0.own.taken() == 0));
+        drop(connections);
+        assert!(streams.0.of_parties.is_empty() && streams.count() == 0);
     }
 
     #[test]

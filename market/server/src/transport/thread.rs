@@ -19,7 +19,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{
     ServerOptions,
-    admission::AdmissionLayer,
+    admission::Calls,
     answers::Answers,
     connection::Connections,
     deadline::DeadlineLayer,
@@ -31,6 +31,7 @@ use super::{
     request_streams::RequestStreams,
 };
 use crate::{
+    access::KnownPeer,
     audit::Refusals,
     observe::{AccessLogLayer, TopTalkers},
     wire,
@@ -66,7 +67,7 @@ type DealtReceiver = mpsc::Receiver<Dealt>;
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) options: ServerOptions,
-    pub(super) admission: AdmissionLayer,
+    pub(super) calls: Calls,
     pub(super) answers: Answers,
     pub(super) request_streams: RequestStreams,
     pub(super) ended: EndedConnections,
@@ -142,31 +143,35 @@ impl ServerThread {
 
 /// Serves connections until the market stops, and then at most for the drain time.
 async fn serve(routes: Routes, shared: Shared, dealt: DealtReceiver) {
-    let Shared { options, admission, answers, request_streams, ended, slowed, stop } = shared;
-    let log = AccessLogLayer::new(options.log_format, options.times, options.random);
+    let Shared { options, calls, answers, request_streams, ended, slowed, stop } = shared;
+    let log = AccessLogLayer::new(options.log_format, &options.times, options.random);
     let deadline = DeadlineLayer::new(CALL_TIMEOUT, request_streams.clone());
     let gate = GateOptions { rates: options.rates, streams: request_streams, closing: stop.clone() };
-    let connections = Connections { answers, ended, slowed };
+    let connections = Connections { ended, slowed };
     let open = TaskTracker::new();
     let connected = handshakes(options.acceptor, (options.refusals, options.talkers.clone()), dealt);
     accept(connected, &stop, |connection| {
         let (ending, refused) = (Ending::new(&stop), RefusedRequests::default());
-        let talker = options.talkers.enter(connection.peer().certificate.identity());
+        let peer = connection.peer().clone();
+        let party = peer.certificate.identity();
+        // Found once, so that a call needs no look-up and no lock.
+        let (talker, share) = (options.talkers.enter(party), answers.share(party));
         // From the outside in. The log is outermost, to see rejected, panicked and abandoned calls too, with the status
         // that the caller gets. The gate comes next, so that it counts every request, and before anything that costs
         // much: before admission, so that a refused call takes no place, and before the guard inside `routes`, so that a
         // flood costs no signature checks. Everything whose errors need a reason is inside `ExplainLayer`; the gate's own
         // have one. The deadline is inside admission, so that an expired call returns its permit.
         let service = ServiceBuilder::new()
-            .layer(log.of(talker.clone()))
-            .layer(GateLayer::new(gate.clone(), refused.clone(), ending.clone()))
+            .layer(log.of(talker.clone(), peer.clone()))
+            .layer(GateLayer::new(&gate, party, (refused.clone(), ending.clone())))
             .layer(ExplainLayer)
             .layer(CatchPanicLayer::custom(panicked as fn(_) -> _))
-            .layer(FirstFrameLayer)
-            .layer(admission.clone())
+            .layer(FirstFrameLayer::new(share.clone()))
+            .layer(calls.admission(party))
             .layer(deadline.clone())
             .service(routes.clone());
-        open.spawn(connections.clone().serve(connection, (ending, refused, talker), service));
+        let of_peer = (KnownPeer::new(peer), share);
+        open.spawn(connections.clone().serve(connection, of_peer, (ending, refused, talker), service));
     })
     .await;
     open.close();

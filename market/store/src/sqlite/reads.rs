@@ -1,6 +1,6 @@
 //! Queries, on pooled read-only connections.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
 use rusqlite::{Connection, Error, OptionalExtension as _, Params, Row, params};
@@ -24,6 +24,14 @@ use crate::{
     audit::{AuditRow, Head},
     shares::Shares,
 };
+
+/// The statements of what is found by its key, made once: these queries take little more time than making the text.
+static PARTY_BY_ID: LazyLock<String> = LazyLock::new(|| format!("SELECT {PARTY} FROM party WHERE id = ?"));
+static ITEM_BY_ID: LazyLock<String> = LazyLock::new(|| {
+    format!("SELECT {ITEM} FROM item JOIN party ON party.id = item.seller WHERE item.id = ?")
+});
+static ORDER_BY_ID: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {ORDER} FROM orders {ORDER_PARTIES} WHERE orders.id = ?"));
 
 pub(super) struct SqliteReads {
     /// For what is found by its key. These queries take microseconds, and never wait for a report.
@@ -64,8 +72,7 @@ fn many<T>(
 #[async_trait]
 impl Reads for SqliteReads {
     async fn party(&self, id: PartyId) -> Result<Option<Party>, StoreError> {
-        let sql = format!("SELECT {PARTY} FROM party WHERE id = ?");
-        self.points.run(move |c| one(c, &sql, [blob(id)], convert::party)).await
+        self.points.run(move |c| one(c, &PARTY_BY_ID, [blob(id)], convert::party)).await
     }
 
     async fn raised_epochs(&self) -> Result<Vec<(PartyId, i64)>, StoreError> {
@@ -101,15 +108,14 @@ impl Reads for SqliteReads {
     }
 
     async fn item(&self, id: ItemId) -> Result<Option<Item>, StoreError> {
-        self.points.run(move |c| one(c, &item_by_id(), [id.0], convert::item)).await
+        self.points.run(move |c| one(c, &ITEM_BY_ID, [id.0], convert::item)).await
     }
 
     async fn items(&self, ids: &[ItemId]) -> Result<Vec<Item>, StoreError> {
         let ids = ids.to_vec();
         self.points
             .run(move |c| {
-                let sql = item_by_id();
-                ids.iter().filter_map(|id| one(c, &sql, [id.0], convert::item).transpose()).collect()
+                ids.iter().filter_map(|id| one(c, &ITEM_BY_ID, [id.0], convert::item).transpose()).collect()
             })
             .await
     }
@@ -129,8 +135,7 @@ impl Reads for SqliteReads {
     }
 
     async fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
-        let sql = format!("SELECT {ORDER} FROM orders {ORDER_PARTIES} WHERE orders.id = ?");
-        self.points.run(move |c| one(c, &sql, [id.0], convert::order)).await
+        self.points.run(move |c| one(c, &ORDER_BY_ID, [id.0], convert::order)).await
     }
 
     async fn orders(&self, query: &OrderQuery) -> Result<Vec<Order>, StoreError> {
@@ -249,8 +254,4 @@ impl Reads for SqliteReads {
     async fn revenue(&self) -> Result<Vec<Sales>, StoreError> {
         self.reports.run(|c| summary::revenue(c)).await
     }
-}
-
-fn item_by_id() -> String {
-    format!("SELECT {ITEM} FROM item JOIN party ON party.id = item.seller WHERE item.id = ?")
 }

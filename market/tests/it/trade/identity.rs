@@ -9,6 +9,7 @@ use crate::fixture::{Fixture, call, on_every_store, reason};
 on_every_store!(
     client_that_registers_again_keeps_its_identity,
     identity_comes_from_the_certificate,
+    account_is_shown_as_it_was_last_changed,
     unregistered_party_is_asked_to_register,
     buyer_can_not_sell_and_seller_can_not_buy,
     call_without_token_or_party_id_is_refused,
@@ -36,10 +37,25 @@ async fn identity_comes_from_the_certificate(fixture: &Fixture) {
     assert!(who.token.is_some());
 }
 
+async fn account_is_shown_as_it_was_last_changed(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
+    for name in ["Alice's", "Alice & Daughters", "Alice & Granddaughters"] {
+        // Before each change, several calls at once, of which some are still under way while it is made.
+        let asked = (0..8).map(|_| async { call!(alice, WhoAmIRequest {}).unwrap() });
+        let (_, renamed) = tokio::join!(futures::future::join_all(asked), alice.register_as_seller(name));
+        let who = call!(alice, WhoAmIRequest {}).unwrap();
+        assert_eq!(who.account, Some(renamed.unwrap()));
+        assert_eq!(who.account.unwrap().display_name, name);
+    }
+}
+
 async fn unregistered_party_is_asked_to_register(fixture: &Fixture) {
     let stranger = fixture.stranger(Role::Buyer, "stranger").await;
     let refused = call!(stranger, WhoAmIRequest {});
     assert_eq!(reason(refused), Reason::NotRegistered);
+    // The absence is not remembered.
+    stranger.register_as_buyer("stranger").await.unwrap();
+    call!(stranger, WhoAmIRequest {}).unwrap();
 }
 
 async fn buyer_can_not_sell_and_seller_can_not_buy(fixture: &Fixture) {

@@ -63,14 +63,23 @@ fn reason(status: &Status) -> Reason {
     Reason::of(status).expect("every refusal has a reason")
 }
 
-/// Returns a request over a connection with this certificate.
+/// Begins a connection with this certificate.
+fn connection(certificate: &Arc<PeerCertificate>) -> KnownPeer {
+    let address = SocketAddr::from(([192, 0, 2, 1], 50_000));
+    KnownPeer::new(PeerInfo { address, certificate: Arc::clone(certificate) })
+}
+
+/// A request over a connection.
 struct Call(Request<()>);
 
 impl Call {
     fn over(certificate: &Arc<PeerCertificate>) -> Self {
+        Self::on(&connection(certificate))
+    }
+
+    fn on(connection: &KnownPeer) -> Self {
         let mut request = Request::new(());
-        let address = SocketAddr::from(([192, 0, 2, 1], 50_000));
-        request.extensions_mut().insert(PeerInfo { address, certificate: Arc::clone(certificate) });
+        request.extensions_mut().insert(connection.clone());
         Self(request)
     }
 
@@ -169,8 +178,26 @@ fn only_parties_and_only_the_right_role_pass() {
 fn a_remembered_token_still_ends_with_time_epoch_and_certificate() {
     let gate = Gate::open();
     let alice = gate.chain.certificate(Identity::Seller(ALICE));
-    let token = gate.chain.token(&alice, 0, 0);
-    let ask = |token: &str| gate.ask(SELLERS, Call::over(&alice).party(&ALICE.to_string()).token(token).0);
+    ends_with_time_epoch_and_certificate(&gate, &alice, || connection(&alice));
+}
+
+#[test]
+fn a_token_remembered_by_its_connection_ends_as_well() {
+    let gate = Gate::open();
+    let alice = gate.chain.certificate(Identity::Seller(ALICE));
+    let only = connection(&alice);
+    ends_with_time_epoch_and_certificate(&gate, &alice, || only.clone());
+}
+
+fn ends_with_time_epoch_and_certificate(
+    gate: &Gate,
+    alice: &PeerCertificate,
+    connection: impl Fn() -> KnownPeer,
+) {
+    let token = gate.chain.token(alice, 0, 0);
+    let ask = |token: &str| {
+        gate.ask(SELLERS, Call::on(&connection()).party(&ALICE.to_string()).token(token).0).map(|_| ())
+    };
     ask(&token).unwrap();
 
     set_time(TOKEN_LIFE.as_secs().cast_signed() + 30);
@@ -179,15 +206,45 @@ fn a_remembered_token_still_ends_with_time_epoch_and_certificate() {
 
     gate.stands(1, false);
     assert_eq!(ask(&token).unwrap_err(), Reason::TokenInvalid);
-    let next = gate.chain.token(&alice, 1, 0);
+    let next = gate.chain.token(alice, 1, 0);
     ask(&next).unwrap();
-    assert_eq!(ask(&gate.chain.token(&alice, 2, 0)).unwrap_err(), Reason::TokenInvalid, "a future epoch");
+    assert_eq!(ask(&gate.chain.token(alice, 2, 0)).unwrap_err(), Reason::TokenInvalid, "a future epoch");
+    ask(&next).unwrap();
+    gate.stands(1, true);
+    assert_eq!(ask(&next).unwrap_err(), Reason::AccountSuspended);
+    gate.stands(1, false);
 
     gate.access.revoke(Arc::new(HashSet::from([alice.serial().to_vec()])));
     assert_eq!(ask(&next).unwrap_err(), Reason::CertificateRevoked);
     gate.access.revoke(Arc::default());
+    ask(&next).unwrap();
+    gate.chain.tokens.replace_keys(new_keys());
+    assert_eq!(ask(&next).unwrap_err(), Reason::TokenInvalid, "its key is gone");
+    let next = gate.chain.token(alice, 1, 0);
+    ask(&next).unwrap();
     set_time(alice.not_after().unix_timestamp() - BEGIN + 1);
     assert_eq!(ask(&next).unwrap_err(), Reason::CertificateExpired);
+}
+
+#[test]
+fn a_connection_that_has_shown_a_good_token_must_show_it_again() {
+    let gate = Gate::open();
+    let alice = gate.chain.certificate(Identity::Seller(ALICE));
+    let (only, token) = (connection(&alice), gate.chain.token(&alice, 0, 0));
+    let own = ALICE.to_string();
+    let ask = |party: &str, token: &str| gate.ask(SELLERS, Call::on(&only).party(party).token(token).0);
+    ask(&own, &token).unwrap();
+    let (claims, signature) = token.rsplit_once('.').unwrap();
+    let other = if signature.starts_with('A') { "B" } else { "A" };
+    let forged = format!("{claims}.{other}{}", &signature[1..]);
+    for wrong in [&forged, &token[1..], &token[..token.len() - 1], &format!("{token}A"), "not.a.token"] {
+        assert_eq!(ask(&own, wrong).unwrap_err(), Reason::TokenInvalid, "{wrong}");
+    }
+    assert_eq!(gate.ask(SELLERS, Call::on(&only).party(&own).0).unwrap_err(), Reason::TokenRequired);
+    assert_eq!(ask(&BOB.to_string(), &token).unwrap_err(), Reason::PartyIdInvalid);
+    assert_eq!(ask(&own.to_uppercase(), &token).unwrap_err(), Reason::PartyIdInvalid);
+    ask(&own, &token).unwrap();
+    assert!(!format!("{only:?}").contains(&token), "it is a secret");
 }
 
 #[test]
@@ -238,20 +295,18 @@ fn operators_and_nobody_else_get_at_the_operators_service() {
     assert_eq!(gate.ask(Admission::Certificate, call.0).unwrap_err(), Reason::CertificateRequired);
 }
 
-/// Returns a counter of calls with a burst of 3, by the identity of the caller.
-fn counter(chain: &Chain) -> impl Fn(Identity) -> Result<(), Duration> {
+/// Returns a counter of calls with a burst of 3, by the identity of the caller. Each call is on a connection of its own.
+fn counter() -> impl Fn(Identity) -> Result<(), Duration> {
     let defaults = Config::load(None).unwrap().limits;
     let limits =
         LimitConfig { seller_calls_per_second: 1, buyer_calls_per_second: 1, burst_calls: 3, ..defaults };
     let rates = CallRates::new(&limits);
-    let address = SocketAddr::from(([192, 0, 2, 1], 50_000));
-    move |identity| rates.count(&PeerInfo { address, certificate: chain.certificate(identity) })
+    move |identity| rates.of(identity).count()
 }
 
 #[test]
 fn operators_and_markets_have_a_rate_too() {
-    let chain = Chain::new();
-    let count = counter(&chain);
+    let count = counter();
     for identity in [Identity::Operator(ALICE), Identity::Market, Identity::Operator(BOB)] {
         for _ in 0..3 {
             count(identity).unwrap();
@@ -264,8 +319,7 @@ fn operators_and_markets_have_a_rate_too() {
 
 #[test]
 fn one_party_over_its_rate_does_not_slow_another() {
-    let chain = Chain::new();
-    let count = counter(&chain);
+    let count = counter();
     for _ in 0..3 {
         count(Identity::Seller(ALICE)).unwrap();
     }

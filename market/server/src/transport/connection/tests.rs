@@ -9,6 +9,7 @@ use h2::{
 use http_body_util::Full;
 use souk_authority::{Authority, LeafOptions};
 use souk_certs::{
+    acceptor::PeerInfo,
     identity::{Identity, TrustDomain},
     random::Random,
 };
@@ -22,7 +23,10 @@ use tokio_util::sync::CancellationToken;
 use tower::service_fn;
 use uuid::Uuid;
 
-use super::{super::call::WRITE_PATIENCE, *};
+use super::{
+    super::{answers::Answers, call::WRITE_PATIENCE},
+    *,
+};
 use crate::observe::TopTalkers;
 
 fn peer() -> PeerInfo {
@@ -47,7 +51,7 @@ fn begin() -> (Served, DuplexStream) {
         let size = request.uri().path().trim_start_matches('/').parse().unwrap();
         Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(vec![7; size]))))
     });
-    let (peer, ending) = (peer(), Ending::new(&stop));
+    let (peer, ending) = (KnownPeer::new(peer()), Ending::new(&stop));
     let share = answers.share(peer.certificate.identity());
     let talker = TopTalkers::default().enter(peer.certificate.identity());
     let ended = tokio::spawn(async move { serve(market, (&peer, &share, &talker), &ending, service).await });
