@@ -23,6 +23,7 @@ mod made_up;
 mod power_cut;
 mod process;
 mod proxy;
+mod relevance;
 mod report;
 mod search;
 mod site;
@@ -64,6 +65,7 @@ enum Command {
     Failover(failover::FailoverArgs),
     Sync(sync::SyncArgs),
     Import(import::ImportArgs),
+    Relevance(relevance::RelevanceArgs),
     Fuzz(fuzz::FuzzArgs),
     Hostile(hostile::HostileArgs),
     Sink(hostile::sink::SinkArgs),
@@ -107,6 +109,7 @@ async fn main() -> ExitCode {
         Command::Failover(args) => failover::run(args).await,
         Command::Sync(args) => sync::run(args).await,
         Command::Import(args) => import::run(args).await,
+        Command::Relevance(args) => relevance::run(args).await,
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Hostile(args) => hostile::run(args).await,
         Command::HostileAttack(args) => hostile::attack(args).await,

@@ -105,7 +105,7 @@ impl Query {
 
     /// Lets the last word be unfinished, and the others as well if the query finds too little without that.
     fn add_beginnings(&mut self) {
-        let Some(last) = self.order.last().copied() else { return };
+        let last = self.words.len().saturating_sub(1);
         for (number, word) in self.words.iter_mut().enumerate() {
             let is_long = word.typed.chars().nth(MIN_BEGINNING_LETTERS - 1).is_some();
             let may_begin =

@@ -142,8 +142,8 @@ impl App {
         (credentials, data): (MarketCredentials, Data),
         (clock, random): (Clock, Random),
     ) -> Result<Self, OpenError> {
-        let (acceptor, tokens) = (credentials.acceptor.clone(), Arc::clone(&credentials.tokens));
         let Data { store, steady, search, synonyms, suspended, epochs } = data;
+        let (acceptor, tokens) = (credentials.acceptor.clone(), Arc::clone(&credentials.tokens));
         let callbacks = CallbackPolicy::new(&config.callbacks, listener.local_addr()?);
         let dialer = credentials.dialer(&config, &callbacks);
         let relay = start_relay((&store, dialer), &suspended, config.retention, (steady.clone(), random));
@@ -158,7 +158,6 @@ impl App {
         })?;
         let rotator = credentials.into_rotator(Arc::clone(&access), relay.handle(), refusals.clone(), clock);
         let searches = search.clone();
-        let talkers = TopTalkers::new(move || searches.take_used());
         let parts = Arc::new(Parts {
             reads: store.reads,
             accounts,
@@ -184,17 +183,12 @@ impl App {
             closing,
             readiness: Readiness::default(),
             activity,
-            talkers: talkers.clone(),
+            talkers: TopTalkers::new(move || searches.take_used()),
             queued: Box::new(lanes.queued()),
             log: store.log,
         });
-        let sweeper = Sweeper::new(store.ranking, steady.clone(), random);
-        let backlogs = upkeep::start(store.upkeep, steady.clone(), parts.closing.clone());
-        tokio::spawn(steady.run(parts.closing.clone()));
-        tokio::spawn(talkers.run(parts.closing.clone()));
-        if let Some(file) = synonyms {
-            tokio::spawn(file.run(parts.closing.clone()));
-        }
+        let sweeper = Sweeper::new(store.ranking, steady, random);
+        let backlogs = start_upkeep(store.upkeep, synonyms, &parts);
         let listener_of_replicas = ReplicaListener::of(&parts, Arc::clone(&access), notes);
         let freshness = replicas::start(store.replicas.clone(), listener_of_replicas, parts.closing.clone());
         Ok(Self {
@@ -318,6 +312,18 @@ fn start_relay(
         clocks: Arc::clone(&store.clocks),
         random,
     })
+}
+
+/// Starts what runs beside the calls until the market closes. Returns the counts of what waits.
+fn start_upkeep(
+    upkeep: Arc<dyn souk_store::Upkeep>,
+    synonyms: Option<synonyms::SynonymFile>,
+    parts: &Parts,
+) -> BacklogLook {
+    tokio::spawn(parts.steady.clone().run(parts.closing.clone()));
+    tokio::spawn(parts.talkers.clone().run(parts.closing.clone()));
+    synonyms::follow(synonyms, &parts.closing);
+    upkeep::start(upkeep, parts.steady.clone(), parts.closing.clone())
 }
 
 fn start_watches(

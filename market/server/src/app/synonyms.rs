@@ -51,9 +51,15 @@ pub(super) fn open(config: &SearchConfig) -> Result<(Wording, Option<SynonymFile
     Ok((wording.clone(), Some(SynonymFile { path, changes, wording })))
 }
 
+/// Follows a file, if there is one, until the market shuts down.
+pub(super) fn follow(file: Option<SynonymFile>, closing: &CancellationToken) {
+    if let Some(file) = file {
+        tokio::spawn(file.run(closing.clone()));
+    }
+}
+
 impl SynonymFile {
-    /// Follows the file until the market shuts down.
-    pub(super) async fn run(mut self, closing: CancellationToken) {
+    async fn run(mut self, closing: CancellationToken) {
         loop {
             tokio::select! {
                 () = closing.cancelled() => return,
