@@ -8,6 +8,7 @@
 //! type is within its bounds.
 
 pub mod action;
+mod arc_str;
 mod audit;
 mod category;
 mod command;
@@ -34,7 +35,6 @@ mod rating;
 mod refusal;
 mod ride;
 mod sales;
-mod shared;
 mod tally;
 mod text;
 mod till;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    SearchOrder, SearchQuery,
-    ask::{Ask, Leniency},
+    Leniency, SearchOrder, SearchQuery,
+    ask::Ask,
     counts::{Counts, Sum, sum},
     effort::{Effort, Stop},
     hidden::Hidden,

@@ -7,8 +7,8 @@ use souk_domain::Category;
 use tantivy::IndexReader;
 
 use super::{
-    CategoryQuery, SearchCursor, SearchPage, SearchQuery,
-    ask::{Ask, Leniency},
+    CategoryQuery, Leniency, SearchCursor, SearchPage, SearchQuery,
+    ask::Ask,
     counts::Counts,
     effort::{Effort, Stop},
     execute::{Execution, Found},

@@ -23,6 +23,8 @@ mod gate;
 mod hidden;
 mod home;
 mod indexer;
+mod leniency;
+mod load;
 mod matches;
 mod order;
 mod orders;
@@ -55,11 +57,12 @@ use souk_domain::{Category, Item, ItemId, PartyId};
 use souk_store::{FeedPosition, Reads, StoreError};
 use tokio::time::timeout;
 
-pub use ask::Leniency;
 pub use criteria::{PriceRange, SearchText};
 pub use error::SearchError;
 pub use examine::{Agreement, examine};
 pub use home::IndexHome;
+pub use leniency::Leniency;
+pub use load::SearchLoad;
 pub use order::SearchOrder;
 pub use query::{CategoryQuery, SearchCursor, SearchPage, SearchQuery};
 pub use standing::{Conditions, ItemTerms, StandingQueries};
@@ -117,23 +120,6 @@ struct Shared {
     gate: Gate,
     pool: Pool,
     thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// The lag of the index and the load of searches, for metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SearchLoad {
-    /// The feed position up to which searches see everything.
-    pub indexed: FeedPosition,
-    /// The end of the feed, as far as it was reported. The index lags if this is higher than `indexed`.
-    pub moved: FeedPosition,
-    /// Whether the index has caught up with the store since the market was opened. Until then searches wait.
-    pub level: bool,
-    /// The number of searches in progress, including those that wait.
-    pub searches: usize,
-    /// The number of searches that occupy a thread.
-    pub running: usize,
-    /// The number of threads that search.
-    pub threads: usize,
 }
 
 impl Search {

@@ -10,7 +10,8 @@ use tantivy::{
 };
 
 use super::{
-    ask::{Ask, Degree, Leniency, Word},
+    Leniency,
+    ask::{Ask, Degree, Word},
     effort::{Effort, Stop},
     schema::Fields,
     segment::{Segment, Snapshot},

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use souk_domain::{Item, Sku};
 
 use super::{
-    SearchQuery,
-    ask::{Ask, Degree, Leniency, Word},
+    Leniency, SearchQuery,
+    ask::{Ask, Degree, Word},
     words::{self, Wording},
 };
 

@@ -6,7 +6,8 @@
 use tantivy::{DocId, TERMINATED};
 
 use super::{
-    ask::{Ask, Degree, Leniency},
+    Leniency,
+    ask::{Ask, Degree},
     cursor::{Cursor, all_have},
     effort::{Effort, Stop},
     matches::{Walk, cursors},

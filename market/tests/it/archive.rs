@@ -68,12 +68,16 @@ impl Archived {
         archived
     }
 
-    /// Makes the delivered orders old. Nothing else refers to a time that long ago.
+    /// Makes the delivered orders old. Nothing else refers to a time that long ago, or to these orders.
     fn age_orders(&self) {
         let sql = "UPDATE orders SET delivered_at = 1 WHERE status = 'delivered'";
         match &self.database {
             Some(database) => drop(database.execute(sql).unwrap()),
-            None => drop(self.sqlite().execute(sql, []).unwrap()),
+            None => {
+                let expired = "DELETE FROM request; DELETE FROM request_batch; \
+                               DELETE FROM delivery WHERE placed < (SELECT max(id) FROM orders)";
+                self.sqlite().execute_batch(&format!("{sql}; {expired}")).unwrap();
+            }
         }
     }
 
