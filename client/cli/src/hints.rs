@@ -77,6 +77,13 @@ fn of_trade(reason: Reason, audience: Audience) -> Option<String> {
             "`buyer orders` lists yours",
             "",
         ),
+        Reason::OrderStatusConflict => audience
+            .choose(
+                "look at it with `seller order ID`: a placed order can be shipped, a shipped one delivered",
+                "look at it with `buyer order ID`",
+                "look at the order's status",
+            )?
+            .to_owned(),
         Reason::WishNotFound => with("item id", "", "`buyer wish list` shows your wishlist", ""),
         Reason::AlreadyRated => "pass --update to replace your earlier rating".to_owned(),
         Reason::RideNotFound => with("ride's id", "`seller ride list` shows yours", "", ""),

@@ -124,16 +124,15 @@ fn not_json(error: impl Display) -> Failure {
     Failure::io("read the result", std::io::Error::other(error.to_string()))
 }
 
+const TEMPLATE_HINT: &str = "write it as for Jinja, such as '{% for order in orders %}{{ order.order_id }}{% endfor %}'; \
+                             --output json shows the names";
+
 fn wrong_template(error: &minijinja::Error) -> Failure {
     let problem = match error.detail() {
         Some(detail) => format!("{}: {detail}", error.kind()),
         None => error.kind().to_string(),
     };
-    Failure::usage(
-        format!("the text of --template is wrong: {problem}"),
-        "write it as for Jinja, such as '{% for order in orders %}{{ order.order_id }}{% endfor %}'; \
-         --output json shows the names",
-    )
+    Failure::usage(format!("the text of --template is wrong: {problem}"), TEMPLATE_HINT)
 }
 
 /// Parses a template. `\n` and `\t` stand for a line break and a tab, which are awkward to type within quotes.
@@ -148,6 +147,18 @@ fn parse(text: &str) -> Result<Environment<'static>, Failure> {
 fn render(environment: &Environment<'_>, document: &str) -> Result<String, Failure> {
     let template = environment.get_template(TEMPLATE).map_err(|error| wrong_template(&error))?;
     let document: Value = serde_json::from_str(document).map_err(not_json)?;
+    // Whoever forgets the loop over a list names fields of its rows, and would get an empty line.
+    let names = document.as_object().filter(|names| names.contains_key("next_page_token"));
+    let unknown = template
+        .undeclared_variables(false)
+        .into_iter()
+        .find(|name| names.is_some_and(|names| !names.contains_key(name)));
+    if let Some(unknown) = unknown.filter(|name| environment.globals().all(|(global, _)| global != name)) {
+        let known: Vec<_> = names.into_iter().flat_map(|names| names.keys()).map(String::as_str).collect();
+        let problem =
+            format!("the text of --template names {unknown}, but a list has {}", known.join(" and "));
+        return Err(Failure::usage(problem, TEMPLATE_HINT));
+    }
     let text = template.render(Serde(document)).map_err(|error| wrong_template(&error))?;
     // The printer ends the line.
     Ok(text.strip_suffix('\n').map(str::to_owned).unwrap_or(text))
@@ -215,12 +226,14 @@ mod tests {
         let lines =
             template("{% for o in orders %}{{ o.order_id }}\\t{{ o.total_price | money }}\\n{% endfor %}");
         assert_eq!(lines.unwrap(), ["1\t12.50 GBP\n2\t-"]);
-        assert_eq!(template("<{{ orders[0].status }}> & {{ unknown }}").unwrap(), ["<placed> & "]);
+        assert_eq!(template("<{{ orders[0].status }}> & {{ orders[0].unknown }}").unwrap(), ["<placed> & "]);
+        assert_eq!(template("{% for n in range(2) %}{{ n }}{% endfor %}").unwrap(), ["01"]);
     }
 
     #[test]
     fn a_wrong_template_is_refused_with_its_fault() {
-        for text in ["{% for o in orders %}", "{{ orders | mony }}", "{{ orders | money }}"] {
+        for text in ["{{ order_id }}", "{% for o in orders %}", "{{ orders | mony }}", "{{ orders | money }}"]
+        {
             let failure = template(text).unwrap_err();
             assert!(failure.to_string().contains("--template"), "{text}: {failure}");
         }

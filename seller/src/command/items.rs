@@ -11,7 +11,7 @@ use souk_proto::v1::{DisplaySellerItemsRequest, Item};
 
 use super::{
     pick::{
-        condition::{Conditions, is_below},
+        condition::{Conditions, is_below, normalized},
         shop,
     },
     sales,
@@ -112,7 +112,7 @@ impl Items {
             Some(Status::Withdrawn) | None => true,
         };
         has_status
-            && self.category.as_deref().is_none_or(|category| is_below(&item.category, category))
+            && self.category.as_deref().is_none_or(|category| is_below(&item.category, &normalized(category)))
             && self.below.is_none_or(|units| item.quantity < units)
             && self.conditions.as_ref().is_none_or(|conditions| conditions.hold(item))
             && has_words(item, &self.words)

@@ -93,7 +93,11 @@ pub(super) async fn carry_out_until_interrupted<P: Program>(
 }
 
 /// Parses a line. Returns the command and the session for it, or the exit code if there is nothing to run.
-fn parse<P: Program>(words: Vec<String>, session: &CliSession, voice: Voice) -> Result<Parsed<P>, u8> {
+fn parse<P: Program>(mut words: Vec<String>, session: &CliSession, voice: Voice) -> Result<Parsed<P>, u8> {
+    // As hints and documents write commands.
+    if words.len() > 1 && words[0] == P::NAME {
+        words.remove(0);
+    }
     if words[0] == "help" {
         return Err(explain::<P>(&words[1..], session));
     }

@@ -3,7 +3,7 @@
 //! A condition is a field, a comparison and a value; all of them have to hold. They are checked here. Those that the
 //! market has indexes for are also sent with the request (see [`super::shop`]).
 
-use std::{cmp::Ordering, str::FromStr};
+use std::{cmp::Ordering, ops::Range, str::FromStr};
 
 use souk_cli::{parse_money, parse_time};
 use souk_proto::{Timestamp, v1};
@@ -20,6 +20,8 @@ pub(crate) struct Field<T: 'static> {
 pub(crate) enum Kind {
     /// Without regard to case; `~` is "contains".
     Text,
+    /// A name that the market tells apart by case, too. `~` is "contains", without regard to case.
+    Key,
     /// A path. It equals those above it: an item in `home/light` is in `home`.
     Category,
     /// One of these words.
@@ -27,7 +29,7 @@ pub(crate) enum Kind {
     Number,
     /// In the field's own currency, unless the value names one.
     Money,
-    /// A day in UTC, or a time.
+    /// A day in UTC, all of which counts, or a time.
     Time,
 }
 
@@ -68,14 +70,17 @@ enum Comparison {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Wanted {
-    /// In lower case.
+    /// In lower case, unless it is a key.
     Text(String),
     Number(i64),
     /// Parsed when the currency is known.
     Money(String),
-    /// In seconds since 1970.
-    Time(i64),
+    /// A second, or the seconds of a day, since 1970.
+    Time(Range<i64>),
 }
+
+/// The seconds of a day.
+const DAY: i64 = 86_400;
 
 /// Longer ones first.
 const COMPARISONS: [(&str, Comparison); 7] = [
@@ -171,7 +176,7 @@ impl<T: Tested> Condition<T> {
         let (sign, comparison) = found.ok_or_else(|| format!("{text:?} has no comparison; write = or !="))?;
         let value = rest[sign.len()..].trim();
         let is_known = match field.kind {
-            Kind::Text | Kind::Category => {
+            Kind::Text | Kind::Key | Kind::Category => {
                 matches!(comparison, Comparison::Is | Comparison::IsNot | Comparison::Contains)
             }
             Kind::Word(_) => matches!(comparison, Comparison::Is | Comparison::IsNot),
@@ -189,6 +194,13 @@ impl<T: Tested> Condition<T> {
             (Actual::Text(path), Wanted::Text(wanted)) if matches!(self.field.kind, Kind::Category) => {
                 self.comparison.of_texts(path, wanted, is_below(path, wanted))
             }
+            (Actual::Text(key), Wanted::Text(wanted)) if matches!(self.field.kind, Kind::Key) => {
+                let contains = || key.to_lowercase().contains(&wanted.to_lowercase());
+                match self.comparison {
+                    Comparison::Contains => contains(),
+                    comparison => comparison.of_texts(key, wanted, key == wanted),
+                }
+            }
             (Actual::Text(text), Wanted::Text(wanted)) => {
                 let text = text.to_lowercase();
                 self.comparison.of_texts(&text, wanted, text == *wanted)
@@ -200,7 +212,9 @@ impl<T: Tested> Condition<T> {
                 let wanted = wanted.filter(|wanted| wanted.currency_code == money.currency_code);
                 wanted.is_some_and(|wanted| self.comparison.of(money.amount_minor.cmp(&wanted.amount_minor)))
             }
-            (Actual::Time(Some(time)), Wanted::Time(wanted)) => self.comparison.of(time.seconds.cmp(wanted)),
+            (Actual::Time(Some(time)), Wanted::Time(wanted)) => {
+                self.comparison.of(place(time.seconds, wanted))
+            }
             _ => false,
         }
     }
@@ -213,14 +227,30 @@ pub(crate) fn is_below(path: &str, wanted: &str) -> bool {
 
 fn wanted(kind: Kind, value: &str) -> Result<Wanted, String> {
     match kind {
-        Kind::Text | Kind::Category => Ok(Wanted::Text(value.to_lowercase())),
+        Kind::Text => Ok(Wanted::Text(value.to_lowercase())),
+        Kind::Category => Ok(Wanted::Text(normalized(value))),
+        Kind::Key => Ok(Wanted::Text(value.to_owned())),
         Kind::Word(words) if words.contains(&value) => Ok(Wanted::Text(value.to_owned())),
         Kind::Word(words) => Err(format!("it is one of {}", words.join(", "))),
         Kind::Number => value.parse().map(Wanted::Number).map_err(|_| "write digits".to_owned()),
         Kind::Money if is_amount(value) => Ok(Wanted::Money(value.to_owned())),
         Kind::Money => Err("write it like 12.50, or like \"12.50 GBP\"".to_owned()),
-        Kind::Time => parse_time(value).map(|time| Wanted::Time(time.unix_timestamp())),
+        Kind::Time => {
+            let begin = parse_time(value)?.unix_timestamp();
+            let seconds = if value.contains(':') { 1 } else { DAY };
+            Ok(Wanted::Time(begin..begin + seconds))
+        }
     }
+}
+
+/// Returns the path of a category as the market writes it.
+pub(crate) fn normalized(category: &str) -> String {
+    category.trim_matches('/').to_lowercase()
+}
+
+/// Returns where a time lies: before, in or after a range.
+fn place(seconds: i64, range: &Range<i64>) -> Ordering {
+    if range.contains(&seconds) { Ordering::Equal } else { seconds.cmp(&range.start) }
 }
 
 /// Returns whether a text is an amount, in its own currency or in some currency.
@@ -256,10 +286,39 @@ impl Comparison {
 mod tests {
     use super::*;
 
+    impl Tested for Timestamp {
+        const FIELDS: &'static [Field<Self>] =
+            &[Field { name: "placed", kind: Kind::Time, of: |of| Actual::Time(Some(of)) }];
+    }
+
+    /// A day is all of its seconds, and not its first one.
+    #[test]
+    fn a_day_is_compared_as_a_whole() {
+        let day = parse_time("2026-11-30").unwrap().unix_timestamp();
+        let [before, first, last, after] = [day - 1, day, day + DAY - 1, day + DAY];
+        for (sign, expected) in [
+            ("=", [false, true, true, false]),
+            ("!=", [true, false, false, true]),
+            ("<", [true, false, false, false]),
+            ("<=", [true, true, true, false]),
+            (">", [false, false, false, true]),
+            (">=", [false, true, true, true]),
+        ] {
+            let conditions: Conditions<Timestamp> = format!("placed{sign}2026-11-30").parse().unwrap();
+            let held =
+                [before, first, last, after].map(|seconds| conditions.hold(&Timestamp { seconds, nanos: 0 }));
+            assert_eq!(held, expected, "{sign}");
+        }
+        let second: Conditions<Timestamp> = "placed=2026-11-30T00:00:00Z".parse().unwrap();
+        assert!(second.hold(&Timestamp { seconds: first, nanos: 7 }));
+        assert!(!second.hold(&Timestamp { seconds: first + 1, nanos: 0 }));
+    }
+
     impl Tested for (String, i64, v1::Money) {
         const FIELDS: &'static [Field<Self>] = &[
             Field { name: "name", kind: Kind::Text, of: |of| Actual::Text(&of.0) },
             Field { name: "category", kind: Kind::Category, of: |of| Actual::Text(&of.0) },
+            Field { name: "sku", kind: Kind::Key, of: |of| Actual::Text(&of.0) },
             Field { name: "stock", kind: Kind::Number, of: |of| Actual::Number(of.1) },
             Field { name: "price", kind: Kind::Money, of: |of| Actual::Money(Some(&of.2)) },
         ];
@@ -294,8 +353,17 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_compared_as_it_is() {
+        for (conditions, is_met) in
+            [("sku=T-1", true), ("sku=t-1", false), ("sku!=t-1", true), ("sku~t-", true), ("sku~x", false)]
+        {
+            assert_eq!(holds(conditions, ("T-1", 1, "1 GBP")), is_met, "{conditions}");
+        }
+    }
+
+    #[test]
     fn a_category_holds_those_below_it() {
-        for (wanted, is_met) in [("home", true), ("home/light", true), ("home/l", false), ("hom", false)] {
+        for (wanted, is_met) in [("Home/", true), ("home/light", true), ("home/l", false), ("hom", false)] {
             let conditions = format!("category={wanted}");
             assert_eq!(holds(&conditions, ("home/light", 1, "1 GBP")), is_met, "{wanted}");
         }

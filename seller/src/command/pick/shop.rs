@@ -19,7 +19,7 @@ const ORDER_STATUSES: &[&str] = &["placed", "shipped", "delivered", "cancelled"]
 impl Tested for Item {
     const FIELDS: &'static [Field<Self>] = &[
         Field { name: "id", kind: Kind::Number, of: |item| Actual::Number(item.item_id) },
-        Field { name: "sku", kind: Kind::Text, of: |item| Actual::Text(&item.sku) },
+        Field { name: "sku", kind: Kind::Key, of: |item| Actual::Text(&item.sku) },
         Field { name: "name", kind: Kind::Text, of: |item| Actual::Text(&item.name) },
         Field { name: "category", kind: Kind::Category, of: |item| Actual::Text(&item.category) },
         Field { name: "price", kind: Kind::Money, of: |item| Actual::Money(item.unit_price.as_ref()) },

@@ -143,9 +143,10 @@ fn category(list: &str) -> Option<String> {
     paths.rev().max_by_key(|path| path.matches('/').count())
 }
 
-/// Returns a text in which `\n` is a line break, as the exporter writes them.
+/// Returns a text in which `\n` is a line break, as the exporter writes them. It writes `\\n` for a backslash before an n.
 fn with_line_breaks(text: &str) -> String {
-    text.replace("\\r\\n", "\n").replace("\\n", "\n")
+    let parts = text.split("\\\\n").map(|part| part.replace("\\r\\n", "\n").replace("\\n", "\n"));
+    parts.collect::<Vec<_>>().join("\\n")
 }
 
 #[cfg(test)]
@@ -153,6 +154,12 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
+
+    #[test]
+    fn a_backslash_before_an_n_is_no_line_break() {
+        assert_eq!(with_line_breaks(r"one\\ntwo"), r"one\ntwo");
+        assert_eq!(with_line_breaks(r"one\ntwo\r\nthree"), "one\ntwo\nthree");
+    }
 
     fn rows(rows: &[&[(&str, &str)]]) -> Vec<Result<Converted, String>> {
         let mut shop = Woocommerce::default();
