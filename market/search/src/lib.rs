@@ -35,6 +35,7 @@ mod query;
 mod rank;
 mod resolve;
 mod schema;
+mod searcher;
 mod segment;
 mod spelling;
 mod standing;
@@ -65,6 +66,7 @@ pub use leniency::Leniency;
 pub use load::SearchLoad;
 pub use order::SearchOrder;
 pub use query::{CategoryQuery, SearchCursor, SearchPage, SearchQuery};
+pub use searcher::Searcher;
 pub use standing::{Conditions, ItemTerms, StandingQueries};
 pub use words::{Languages, SynonymError, Synonyms, UnknownLanguage, Wording};
 
@@ -90,22 +92,6 @@ pub const IMPORT_LAG: Duration = Duration::from_millis(400);
 
 /// A search that reads at most this many postings runs on its caller's thread.
 const CHEAP: u64 = 20_000;
-
-/// The caller of a search.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Searcher {
-    /// The party whose own writes the search must include.
-    pub party: PartyId,
-    /// Whether the party may have just changed something at another market on the same store. Then the
-    /// search includes every change up to now, as far as the index catches up within [`VISIBILITY_WAIT`].
-    pub was_elsewhere: bool,
-}
-
-impl From<PartyId> for Searcher {
-    fn from(party: PartyId) -> Self {
-        Self { party, was_elsewhere: false }
-    }
-}
 
 /// A handle to the search index. Clones share one index.
 #[derive(Clone)]
