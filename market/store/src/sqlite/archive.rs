@@ -34,7 +34,7 @@ impl Archive for SqliteMailboxes {
         by: &PrunedBy,
     ) -> Result<usize, StoreError> {
         let (orders, by) = (orders.to_vec(), by.clone());
-        // Outside of the writers' turn: what refers to an order was written with it, and only goes away.
+        // Outside of the writers' turn: references to an order are written with it, and after that only removed.
         let horizon = self.read(move |connection| horizon(connection, before)).await?;
         self.write_durably(move |transaction| prune_orders(transaction, &orders, horizon, &by)).await
     }
@@ -50,14 +50,14 @@ impl Archive for SqliteMailboxes {
     }
 }
 
-/// What an order must lie before to be due.
+/// The bounds below which an order is due.
 #[derive(Clone, Copy)]
 struct Horizon {
     /// When it must have ended: before the given time, and before the oldest undelivered order event or stored outcome.
     /// These may be about any order that ended since.
     ended: i64,
-    /// Its number: below all that deliveries and stored outcomes refer to. Times can't tell, because theirs are not by the
-    /// wall clock.
+    /// Its number: below all that deliveries and stored outcomes refer to. Times do not suffice, because theirs are not by
+    /// the wall clock.
     number: i64,
 }
 

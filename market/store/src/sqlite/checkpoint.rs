@@ -230,7 +230,7 @@ impl Rounds {
         }
     }
 
-    /// Returns whether there is too little in the log to copy it already.
+    /// Returns whether the log is still too short to be worth copying.
     fn is_little(&mut self) -> bool {
         self.copied.elapsed() < WAIT_MAX
             && self.copy("NOOP").is_some_and(|now| now.pending() < self.parts.limits.enough_pages)
@@ -261,8 +261,8 @@ impl Rounds {
         now.pending() == 0 && bytes <= kept_bytes
     }
 
-    /// Copies what the writers have added since, again and again, until little is left. What is left is copied while they
-    /// pause, and each purchase waits for that.
+    /// Copies what the writers have added since, until that is little. What is left is copied while they pause, which
+    /// delays all purchases.
     fn catch_up(&mut self, mut before: Progress) {
         for _ in 0..PASSES {
             let Some(now) = self.copy("PASSIVE") else { return };

@@ -1,7 +1,10 @@
 //! Conversion between rows and the domain's types. Rows contain only values that were accepted once, so a row
 //! that can't be converted is damaged.
 
-use std::{fmt::Display, sync::Arc};
+use std::{
+    fmt::Display,
+    sync::{Arc, LazyLock},
+};
 
 use rusqlite::{
     Error, Row,
@@ -44,6 +47,19 @@ pub(super) const PARTY_NUMBER: &str = "(SELECT number FROM party WHERE id = ?1)"
 pub(super) const PARTY: &str = "id, role, display_name, callback_host, callback_port, registered_at, epoch, \
      suspended_at, suspended_for, tills";
 
+/// Selects a party by its id. This text and the next ones are made once: such a query takes little longer than making it.
+pub(super) static PARTY_BY_ID: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {PARTY} FROM party WHERE id = ?"));
+
+/// Selects an item by its number.
+pub(super) static ITEM_BY_ID: LazyLock<String> = LazyLock::new(|| {
+    format!("SELECT {ITEM} FROM item JOIN party ON party.id = item.seller WHERE item.id = ?")
+});
+
+/// Selects an order by its number.
+pub(super) static ORDER_BY_ID: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {ORDER} FROM orders {ORDER_PARTIES} WHERE orders.id = ?"));
+
 pub(super) fn uuid(row: &Row<'_>, column: usize) -> Result<Uuid, Error> {
     row.get::<_, [u8; 16]>(column).map(Uuid::from_bytes)
 }
@@ -57,11 +73,11 @@ pub(super) fn blob(id: PartyId) -> [u8; 16] {
     id.0.into_bytes()
 }
 
-fn time(row: &Row<'_>, column: usize) -> Result<Timestamp, Error> {
+pub(super) fn time(row: &Row<'_>, column: usize) -> Result<Timestamp, Error> {
     row.get(column).map(Timestamp)
 }
 
-fn optional_time(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>, Error> {
+pub(super) fn optional_time(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>, Error> {
     Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp))
 }
 

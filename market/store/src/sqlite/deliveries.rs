@@ -25,7 +25,7 @@ pub(super) fn put_event(
     put.insert(params![id, since.0, to_json(event)?, fans_out])
 }
 
-/// What has to be known of a mailbox to put something into it.
+/// The state of a mailbox that a new delivery depends on.
 pub(super) struct Opened {
     /// The last sequence that it has assigned.
     pub(super) sequence: i64,

@@ -1,20 +1,16 @@
 //! Rows of items and parties that the lane keeps from the last batches, so that most purchases read neither.
 //!
 //! While the market runs, only the lane writes these rows, so what it keeps is what the file has. It keeps what it has read,
-//! and what a commit has written; after any failure it forgets everything.
+//! and what a commit has written; when loading or saving fails, it forgets everything.
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasher as _, Hash, RandomState},
-    mem,
-};
+use std::{collections::HashMap, hash::Hash, mem};
 
 use rusqlite::{Connection, Error, OptionalExtension as _};
-use souk_domain::{Item, ItemId, OrderId, Party, PartyId, Role, WorkingSet};
+use souk_domain::{Item, ItemId, Party, PartyId, Role, WorkingSet};
 
 use super::convert::blob;
 
-/// How many rows of a kind are kept if so many are in use. At most, twice as many are.
+/// The maximum number of rows in a generation of [`Recent`], so that at most twice as many of a kind are kept.
 const ROWS: usize = 4_096;
 /// The maximum size of a description in bytes, which is by far the largest part of a row. An item with a longer one is not
 /// kept, so that the items take 16 MiB at most.
@@ -26,8 +22,6 @@ pub(super) struct Kept {
     parties: Recent<PartyId, Party>,
     /// The numbers by which orders refer to parties. They never change.
     numbers: Recent<PartyId, i64>,
-    /// A random key, so that nobody knows beforehand whose turn an order is.
-    turns: RandomState,
 }
 
 impl Kept {
@@ -62,11 +56,6 @@ impl Kept {
             self.numbers.put(id, number);
         }
         Ok(number)
-    }
-
-    /// Returns whether it is an order's turn, which is so for one of `every` orders of each buyer.
-    pub(super) fn is_turn(&self, order: OrderId, every: u64) -> bool {
-        self.turns.hash_one(order.0).is_multiple_of(every)
     }
 
     /// Keeps what a commit has written.

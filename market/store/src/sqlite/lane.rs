@@ -56,13 +56,13 @@ impl SqliteLane {
 
     fn commit(&mut self, rows: &WorkingSet) -> Result<Receipt, SaveError> {
         self.files.has_space().map_err(SaveError::Lost)?;
-        let saved =
-            save::save(&self.connection, rows, &mut self.kept).map_err(
-                |error| match requests::is_repeated(&error) {
-                    true => SaveError::Conflict(error::unavailable(error)),
-                    false => SaveError::Lost(self.files.judge(error)),
-                },
-            )?;
+        let saved = save::save(&self.connection, rows, &mut self.kept).map_err(|error| {
+            if requests::is_repeated(&error) {
+                SaveError::Conflict(error::unavailable(error))
+            } else {
+                SaveError::Lost(self.files.judge(error))
+            }
+        })?;
         let committed = self.connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
         committed.map_err(|error| {
             let is_over = self.connection.is_autocommit();

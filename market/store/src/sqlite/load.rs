@@ -4,7 +4,7 @@ use rusqlite::{Connection, Error, OptionalExtension as _, Row, params};
 use souk_domain::{IdRange, ItemId, Keys, Ride, RideId, Stars, Timestamp, Wish, WorkingSet};
 
 use super::{
-    convert::{self, ITEM, ORDER, ORDER_PARTIES, PARTY, blob, unreadable},
+    convert::{self, ITEM_BY_ID, ORDER_BY_ID, PARTY_BY_ID, blob, unreadable},
     kept::Kept,
     purchases, requests,
 };
@@ -30,8 +30,7 @@ fn load_orders(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> R
     if keys.orders.is_empty() {
         return Ok(());
     }
-    let sql = format!("SELECT {ORDER} FROM orders {ORDER_PARTIES} WHERE orders.id = ?");
-    let mut one = connection.prepare_cached(&sql)?;
+    let mut one = connection.prepare_cached(&ORDER_BY_ID)?;
     for id in &keys.orders {
         if let Some(order) = one.query_row([id.0], convert::order).optional()? {
             rows.orders.load(*id, order);
@@ -75,9 +74,7 @@ fn load_items(
     rows: &mut WorkingSet,
     kept: &mut Kept,
 ) -> Result<(), Error> {
-    let mut one = connection.prepare_cached(&format!(
-        "SELECT {ITEM} FROM item JOIN party ON party.id = item.seller WHERE item.id = ?"
-    ))?;
+    let mut one = connection.prepare_cached(&ITEM_BY_ID)?;
     let ordered: Vec<ItemId> =
         rows.orders.keys().filter_map(|id| rows.orders.row(id)).map(|order| order.item).collect();
     let numbered = load_skus(connection, keys, rows)?;
@@ -133,7 +130,7 @@ fn load_parties(
     rows: &mut WorkingSet,
     kept: &mut Kept,
 ) -> Result<(), Error> {
-    let mut one = connection.prepare_cached(&format!("SELECT {PARTY} FROM party WHERE id = ?"))?;
+    let mut one = connection.prepare_cached(&PARTY_BY_ID)?;
     let sellers: Vec<_> =
         rows.items.keys().filter_map(|id| rows.items.row(id)).map(|item| item.seller).collect();
     for id in keys.parties.iter().copied().chain(sellers) {

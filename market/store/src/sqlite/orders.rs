@@ -1,7 +1,7 @@
 //! Saves orders: new ones, and the steps of those that exist.
 
 use rusqlite::{CachedStatement, Connection, Error, params};
-use souk_domain::{CancelReason, Order, OrderStatus, PartyId, Role, WorkingSet};
+use souk_domain::{CancelReason, Order, OrderId, OrderStatus, PartyId, Role, WorkingSet};
 
 use super::{convert::unreadable, kept::Kept, purchases};
 
@@ -18,8 +18,7 @@ pub(super) fn save(connection: &Connection, rows: &WorkingSet, kept: &mut Kept) 
     )?;
     let mut new = Vec::new();
     for order in rows.orders.changes().filter_map(|(_, order)| order) {
-        // Numbers are assigned in order, and those of the batch are the last.
-        let is_new = rows.order_ids.first().is_some_and(|first| order.id.0 >= first);
+        let is_new = is_new(rows, order.id);
         if is_new {
             let buyer = number(connection, kept, order.buyer)?;
             put_order(&mut put, order, (buyer, number(connection, kept, order.seller)?), rows)?;
@@ -29,15 +28,16 @@ pub(super) fn save(connection: &Connection, rows: &WorkingSet, kept: &mut Kept) 
             take_step(&mut step, order)?;
         }
         if !is_new && order.status == OrderStatus::Cancelled {
-            purchases::take_out(
-                connection,
-                number(connection, kept, order.buyer)?,
-                order.item.0,
-                order.id.0,
-            )?;
+            let buyer = number(connection, kept, order.buyer)?;
+            purchases::take_out(connection, buyer, order.item.0, order.id.0)?;
         }
     }
-    purchases::note(connection, kept, &new)
+    purchases::note(connection, &new)
+}
+
+/// Returns whether this batch places an order. Numbers are assigned in order, and those of the batch are the last.
+pub(super) fn is_new(rows: &WorkingSet, order: OrderId) -> bool {
+    rows.order_ids.first().is_some_and(|first| order.0 >= first)
 }
 
 /// Returns the number of a party, which orders refer to.

@@ -8,7 +8,7 @@ use rusqlite::{Connection, Error, OptionalExtension as _, Row, params};
 use serde::Deserialize;
 use souk_domain::{Event, EventId, EventKind, Order, OrderId, OrderStatus, Outcome, PartyId, Sku, Timestamp};
 
-use super::convert::{self, ORDER, ORDER_PARTIES, blob, to_json, unreadable};
+use super::convert::{self, ORDER_BY_ID, blob, to_json, unreadable};
 
 /// The text of an outcome that refers to orders begins with this. That of any other begins with the outcome's kind.
 const REFERENCE: &str = "{\"placed\":";
@@ -62,8 +62,7 @@ pub(super) fn outcome(connection: &Connection, text: &str) -> Result<Outcome, Er
 
 /// Reads an order as it was placed.
 fn order(connection: &Connection, number: i64) -> Result<Order, Error> {
-    let sql = format!("SELECT {ORDER} FROM orders {ORDER_PARTIES} WHERE orders.id = ?");
-    let found = connection.prepare_cached(&sql)?.query_row([number], convert::order).optional()?;
+    let found = connection.prepare_cached(&ORDER_BY_ID)?.query_row([number], convert::order).optional()?;
     let order = found.ok_or_else(|| unreadable(0, format!("there is no order {number} any more")))?;
     Ok(order.as_placed())
 }
@@ -72,7 +71,7 @@ fn order(connection: &Connection, number: i64) -> Result<Order, Error> {
 pub(super) const PUT: &str = "INSERT INTO delivery (recipient, sequence, event, is_order, occurred_at, placed, event_id, \
      remaining, item_version, sku) VALUES (?, ?, 0, 1, ?, ?, ?, ?, ?, ?)";
 
-/// Returns the number of the order that an event tells was placed; `None` for any other event.
+/// Returns the order whose placement an event reports; `None` for any other event.
 pub(super) fn subject(event: &Event) -> Option<OrderId> {
     match &event.kind {
         EventKind::OrderPlaced { order, .. } if event.occurred_at == order.placed_at => Some(order.id),
@@ -80,7 +79,7 @@ pub(super) fn subject(event: &Event) -> Option<OrderId> {
     }
 }
 
-/// Adds the delivery of an event with a [`subject`], whose order is saved with it or was before.
+/// Adds the delivery of an event with a [`subject`], whose order is saved with it.
 pub(super) fn put(
     put: &mut rusqlite::CachedStatement<'_>,
     (recipient, sequence): (PartyId, i64),
@@ -129,7 +128,7 @@ pub(super) fn event(connection: &Connection, row: &Row<'_>, first: usize) -> Res
     })
 }
 
-/// Returns the body of a delivery's event, as it is kept apart from the order.
+/// Returns the body of a delivery's event in full, without a reference to an order.
 pub(super) fn body(connection: &Connection, recipient: PartyId, sequence: i64) -> Result<String, Error> {
     let sql = format!("SELECT {EVENT} FROM delivery {EVENTS} WHERE recipient = ? AND sequence = ?");
     let read = |row: &Row<'_>| event(connection, row, 0);
@@ -137,8 +136,8 @@ pub(super) fn body(connection: &Connection, recipient: PartyId, sequence: i64) -
     to_json(&event)
 }
 
-/// By how much a market's steady time may begin behind where the last one was killed, in microseconds: far more than the
-/// interval at which it is stored.
+/// How far a market's steady time may begin behind that of the last market, if that was killed, in microseconds: far more
+/// than the interval at which it is stored.
 const SET_BACK_MICROS: i64 = 600_000_000;
 
 /// Returns the lowest number of an order that a delivery refers to; `None` if none refers to one. Reads no deliveries that

@@ -1,20 +1,19 @@
 //! How many orders each buyer has of each item, not counting cancelled ones: whether it may rate the item, and whether a
 //! cancellation withdraws the rating.
 //!
-//! They are counted up to an order of each buyer's; the few after it are read from the index of the buyer's orders. At random
-//! turns, the count is brought up to the buyer's last order. So a purchase writes one row for each [`EVERY`] or so, next to
-//! the buyer's others, where an index by buyer and item would change a page somewhere else for each.
+//! They are counted up to an order of each buyer's; the few after it are read from the index of the buyer's orders. An order
+//! picked at random brings the count up to itself. So only one purchase in [`EVERY`] or so writes rows here, next to the
+//! buyer's others, where an index by buyer and item would change a page somewhere else for each.
+
+use std::hash::{BuildHasher as _, RandomState};
 
 use rusqlite::{Connection, Error, params};
 use souk_domain::{ItemId, Order, PartyId};
 
-use super::{
-    convert::{PARTY_NUMBER, blob},
-    kept::Kept,
-};
+use super::convert::{PARTY_NUMBER, blob};
 
-/// Of how many of a buyer's orders one brings the counts up to date, on average.
-pub(super) const EVERY: u64 = 64;
+/// One in this many of a buyer's orders brings the counts up to date, on average.
+const EVERY: u64 = 64;
 
 /// Returns how many orders a buyer has of an item. May stop counting at `enough`. Orders that were pruned count as one.
 pub(super) fn count(
@@ -34,9 +33,12 @@ pub(super) fn count(
     connection.prepare_cached(&sql)?.query_row(params![blob(buyer), item.0, enough], |row| row.get(0))
 }
 
-/// Notes orders that were saved, with the numbers of their buyers. Their rows are written.
-pub(super) fn note(connection: &Connection, kept: &Kept, saved: &[(i64, &Order)]) -> Result<(), Error> {
-    for (buyer, order) in saved.iter().filter(|(_, order)| kept.is_turn(order.id, EVERY)) {
+/// Brings the counts up to those of the new orders that are picked at random. Each order comes with the number of its buyer,
+/// and its row is written.
+pub(super) fn note(connection: &Connection, saved: &[(i64, &Order)]) -> Result<(), Error> {
+    // Random keys, so that no client can predict which orders are picked.
+    let keys = RandomState::new();
+    for (buyer, order) in saved.iter().filter(|(_, order)| keys.hash_one(order.id.0).is_multiple_of(EVERY)) {
         catch_up(connection, *buyer, order)?;
     }
     Ok(())

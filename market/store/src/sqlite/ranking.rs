@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, Error, Row, params};
-use souk_domain::{ItemId, RankClass, RatingSummary, SalesLevel, Timestamp};
+use souk_domain::{ItemId, RankClass, RatingSummary, SalesLevel};
 
 use super::{
-    convert::{blob, party_id},
+    convert::{blob, optional_time, party_id, time},
     mailboxes::SqliteMailboxes,
     rows::at_most,
 };
@@ -70,9 +70,9 @@ fn mark_of(connection: &Connection) -> Result<SweepMark, Error> {
         Ok(SweepMark {
             day: row.get(0)?,
             place: SweepPlace { seller: party_id(row, 1)?, item: ItemId(row.get(2)?) },
-            finished_at: row.get::<_, Option<i64>>(3)?.map(Timestamp),
+            finished_at: optional_time(row, 3)?,
             epoch: LeaseEpoch(row.get(4)?),
-            lease_until: Timestamp(row.get(5)?),
+            lease_until: time(row, 5)?,
         })
     })
 }
@@ -99,7 +99,7 @@ fn step(connection: &Connection, day: i64, after: SweepPlace) -> Result<SweepSte
             units.extend([row?]);
         }
     }
-    Ok(SweepStep::of(&items, &units, SWEEP_STEP))
+    Ok(SweepStep::of(&items, &units))
 }
 
 fn ranked(row: &Row<'_>) -> Result<Ranked, Error> {

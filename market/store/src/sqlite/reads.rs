@@ -1,6 +1,6 @@
 //! Queries, on pooled read-only connections.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, Error, OptionalExtension as _, Params, Row, params};
@@ -11,7 +11,9 @@ use souk_domain::{
 
 use super::{
     audit,
-    convert::{self, ITEM, ORDER, ORDER_PARTIES, PARTY, PARTY_NUMBER, blob},
+    convert::{
+        self, ITEM, ITEM_BY_ID, ORDER, ORDER_BY_ID, ORDER_PARTIES, PARTY, PARTY_BY_ID, PARTY_NUMBER, blob,
+    },
     load,
     mailboxes::SqliteMailboxes,
     pool::Pool,
@@ -24,14 +26,6 @@ use crate::{
     audit::{AuditRow, Head},
     shares::Shares,
 };
-
-/// The statements of what is found by its key, made once: these queries take little more time than making the text.
-static PARTY_BY_ID: LazyLock<String> = LazyLock::new(|| format!("SELECT {PARTY} FROM party WHERE id = ?"));
-static ITEM_BY_ID: LazyLock<String> = LazyLock::new(|| {
-    format!("SELECT {ITEM} FROM item JOIN party ON party.id = item.seller WHERE item.id = ?")
-});
-static ORDER_BY_ID: LazyLock<String> =
-    LazyLock::new(|| format!("SELECT {ORDER} FROM orders {ORDER_PARTIES} WHERE orders.id = ?"));
 
 pub(super) struct SqliteReads {
     /// For what is found by its key. These queries take microseconds, and never wait for a report.

@@ -1,5 +1,5 @@
-//! Migration 0022: what requests and deliveries say about new orders refers to the orders, and three indexes of which each
-//! purchase changed a page become tables that a batch adds a row to.
+//! Migration 0022: requests and deliveries refer to new orders instead of repeating them, and tables to which few rows are
+//! added replace two indexes of which each purchase changed a page.
 
 use rusqlite::{Connection, Error, params};
 

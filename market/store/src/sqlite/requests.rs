@@ -52,7 +52,7 @@ pub(super) fn is_repeated(error: &Error) -> bool {
         if failure.extended_code == ffi::SQLITE_CONSTRAINT_PRIMARYKEY && message.contains("request.id"))
 }
 
-/// Saves the requests of a batch. Before its orders are counted.
+/// Saves the requests of a batch. Must run before the last number of an order is saved, which [`note`] reads.
 pub(super) fn save(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
     let mut put = connection.prepare_cached(
         "INSERT INTO request (id, party, fingerprint, outcome, done_at) VALUES (?, ?, ?, ?, ?)",
@@ -117,7 +117,7 @@ pub(super) struct Oldest {
     pub(super) first_order: i64,
 }
 
-/// Returns the same for all requests; `None` if there are none.
+/// Returns what they refer to; `None` if there are none.
 pub(super) fn oldest(connection: &Connection) -> Result<Option<Oldest>, Error> {
     let sql = "SELECT done_at, first_order FROM request_batch ORDER BY sequence LIMIT 1";
     let read = |row: &Row<'_>| Ok(Oldest { done_at: row.get(0)?, first_order: row.get(1)? });

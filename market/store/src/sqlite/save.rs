@@ -37,7 +37,7 @@ pub(super) fn save(connection: &Connection, rows: &WorkingSet, kept: &mut Kept) 
 }
 
 fn save_parties(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
-    // As below: most batches change none, and look for no statement.
+    // As below: most batches change none, and need no statement.
     if rows.parties.changes().next().is_none() {
         return Ok(());
     }
@@ -247,7 +247,8 @@ fn save_events(connection: &Connection, rows: &WorkingSet, receipt: &mut Receipt
                     added.last_order = added.sequence;
                 }
                 let place = (recipient, added.sequence);
-                if placed::subject(event).is_some_and(|order| rows.orders.row(order).is_some()) {
+                // A redelivered event may be of an old order, which the archive may prune at the same time.
+                if placed::subject(event).is_some_and(|order| orders::is_new(rows, order)) {
                     placed::put(&mut put_placed, place, event, rows.decided_at)?;
                     added.count += 1;
                 } else {

@@ -196,8 +196,8 @@ pub(super) fn give_back(transaction: &Connection, recipient: PartyId) -> Result<
     Ok(())
 }
 
-/// Returns the deliveries from before a time, with the numbers of their events, and whether the unnamed consumer lacks them. What every consumer has is
-/// left out.
+/// Returns the deliveries from before a time, with the numbers of their events, and whether the unnamed consumer lacks them.
+/// What every consumer has is left out.
 fn over(
     transaction: &Connection,
     is_order: bool,

@@ -37,7 +37,7 @@ use std::{path::PathBuf, time::Duration};
 use souk_domain::{
     Action, Callback, Category, Command, Context, Description, DisplayName, EventId, Fingerprint, ImportRow,
     Item, ItemId, ItemListing, ItemName, Keys, Money, OrderLine, OrderQuantity, Origin, Outcome, PartyId,
-    Quantity, Refusal, RequestId, RequestKey, Role, Sku, Timestamp, action, decide,
+    Quantity, Refusal, RequestId, RequestKey, Role, Sku, Stars, Timestamp, action, decide,
 };
 use souk_store::{FeedEntry, FeedPosition, Lane, LeaseOwner, Receipt, Store};
 use tempfile::TempDir;
@@ -243,6 +243,11 @@ fn import(number: u8, units: i64) -> Action {
 
 fn buy(item: ItemId, units: i64) -> Action {
     Action::Buy(action::Buy(line(item, units)))
+}
+
+/// Rates an item, whether or not it has a rating by the buyer.
+fn rate(item: ItemId, stars: i32) -> Action {
+    Action::Rate(action::Rate { item, stars: Stars::parse(stars).unwrap(), update_existing: true })
 }
 
 pub(crate) fn line(item: ItemId, units: i64) -> OrderLine {

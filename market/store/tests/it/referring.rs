@@ -1,4 +1,4 @@
-//! What requests and deliveries say about an order is what it was when it was placed, whatever has become of it.
+//! Stored outcomes and deliveries show an order as it was when it was placed, whatever happened to it later.
 
 use std::time::Duration;
 
@@ -9,12 +9,13 @@ use souk_domain::{
 use souk_store::Delivery;
 use uuid::Uuid;
 
-use super::{ALICE, BOB, CAROL, DAVE, HOUR, Shop, buy, line, on_every_back_end};
+use super::{ALICE, BOB, CAROL, DAVE, HOUR, Shop, buy, line, on_every_back_end, rate};
 
 on_every_back_end!(
     replayed_purchase_has_its_first_outcome,
     notice_of_a_purchase_stays_as_it_was,
     archive_leaves_what_requests_and_notices_refer_to,
+    redelivered_notice_outlives_its_order,
     requests_expire_in_the_order_of_their_time,
     receipt_says_whether_a_recipient_has_a_callback,
     purchases_are_counted_whenever_they_were_made,
@@ -123,6 +124,29 @@ async fn archive_leaves_what_requests_and_notices_refer_to(mut shop: Shop) {
     shop.holds().await;
 }
 
+/// The batch loads the order for another command, and yet must not refer to it: it is far older than all that notices refer
+/// to, and is archived.
+async fn redelivered_notice_outlives_its_order(mut shop: Shop) {
+    let lamp = shop.lamp(ALICE, 20).await;
+    let old = shop.delivered(BOB, lamp, 1).await;
+    let notice = shop.waiting(ALICE).await.remove(0);
+    shop.expire_all().await;
+    let mut letters = shop.letters().await;
+    letters.retain(|letter| letter.event == notice.event);
+    shop.bought(DAVE, lamp, 1).await;
+    shop.now = shop.now.plus(HOUR);
+    let redeliver = shop.command(99, Action::Redeliver(action::Redeliver { letters }));
+    let refused = shop.command(ALICE, Action::Ship(action::Ship { order: old }));
+    let outcomes = shop.batch(&[redeliver, refused]).await.0;
+    assert!(outcomes[0] == Ok(Outcome::Redelivered(1)) && outcomes[1].is_err(), "{outcomes:?}");
+    shop.forget().await;
+    assert_eq!(shop.due_ids().await, [old]);
+    assert_eq!(shop.prune(&[old]).await, 1);
+    let waiting = shop.waiting(ALICE).await;
+    assert_eq!((waiting.len(), &waiting[1].event), (2, &notice.event));
+    shop.holds().await;
+}
+
 async fn requests_expire_in_the_order_of_their_time(mut shop: Shop) {
     let lamp = shop.lamp(ALICE, 50).await;
     shop.forget().await;
@@ -175,7 +199,7 @@ async fn receipt_says_whether_a_recipient_has_a_callback(mut shop: Shop) {
     assert!(shop.batch(&[register, bought]).await.1.unwrap().has_callback, "since the same batch");
 }
 
-/// Whether the counts include an order or not is up to chance, and makes no difference.
+/// Whether the counts include an order or not is random, and makes no difference.
 async fn purchases_are_counted_whenever_they_were_made(mut shop: Shop) {
     let (lamp, vase) = (shop.lamp(ALICE, 10_000).await, shop.listed(ALICE, "Vase", 10_000).await.id);
     let mut orders = Vec::new();
@@ -187,12 +211,8 @@ async fn purchases_are_counted_whenever_they_were_made(mut shop: Shop) {
         shop.act(BOB, Action::Cancel(action::Cancel { order: last })).await.unwrap();
         orders.pop();
     }
-    let rate = |item| {
-        let stars = souk_domain::Stars::parse(4).unwrap();
-        Action::Rate(action::Rate { item, stars, update_existing: true })
-    };
     for item in [lamp, vase] {
-        shop.act(BOB, rate(item)).await.unwrap();
+        shop.act(BOB, rate(item, 4)).await.unwrap();
     }
     shop.holds().await;
     let rated = async |shop: &Shop, item| shop.store.reads.item(item).await.unwrap().unwrap().rating.count;
