@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use clap::Args;
 use serde::Serialize;
 use souk_cli::{
-    Cell, CliSession, Column, Failure, Output, Shown, When, format_money, plain,
+    Cell, CliSession, Column, Failure, Shown, When, format_money, plain,
     view::{DaySalesView, ItemView, MoneyView, OrderView},
 };
 use souk_proto::{
@@ -117,7 +117,7 @@ impl Today {
             days: DaySalesView::all(&every_day(&summary, today)),
             events: last_events(&latest.orders),
         };
-        if session.output() == Output::Table {
+        if session.printer().is_for_people() {
             self.print(session, &view)
         } else {
             session.printer().one(&view)

@@ -281,6 +281,8 @@ async fn the_day_is_seen_at_a_glance() {
     let days = seen["days"].as_array().expect("a list");
     assert_eq!((days.len(), &days[13]["order_count"], &days[0]["order_count"]), (14, &json!(2), &json!(0)));
     assert_eq!(column(&seen["events"], "event")[0], json!("shipped"));
+    assert_eq!(alice.run(&["today", "--jq", ".to_ship_count"]).await.out, "1\n");
+    assert_eq!(alice.run(&["today", "--template", "{{ low_stock_count }}"]).await.out, "1\n");
     let table = alice.run(&["today", "--below", "21"]).await;
     for word in ["To ship: 1", "Fewer than 21 units left: 2", "40.00 GBP", "Last events"] {
         assert!(table.err.contains(word), "{word:?} is missing: {table:?}");
