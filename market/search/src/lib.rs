@@ -170,9 +170,14 @@ impl Search {
         // Read before the search: what is listed while it runs need not be found.
         let listed_by_now = self.moved().max(self.progress().indexed);
         let mut hits = self.find(caller, query).await?;
+        let is_wordless = words::is_wordless(query.text.as_str());
         // Callers act on "no hits" rather than search again, so it must be true for everything listed by now.
-        // If the index can't follow at present, waiting would not help.
-        if hits.total == 0 && self.progress().indexed < listed_by_now && self.stale_for().is_none() {
+        // If the index can't follow at present, or nothing can ever match, waiting would not help.
+        if hits.total == 0
+            && !is_wordless
+            && self.progress().indexed < listed_by_now
+            && self.stale_for().is_none()
+        {
             self.wait_until_indexed(listed_by_now, NOTHING_WAIT).await;
             // Without `was_elsewhere`: the first attempt has already waited for that.
             hits = self.find(caller.party.into(), query).await?;
@@ -182,7 +187,6 @@ impl Search {
         let next = hits.cursors().next_back().filter(|_| hits.more);
         let (items, cursors): (Vec<Item>, _) = self.complete(&hits).await?.into_iter().unzip();
         let did_you_mean = suggest::did_you_mean(query, &hits.near, items.first(), &self.wording());
-        let is_wordless = words::is_wordless(query.text.as_str());
         let Hits { total, categories, leniency, as_typed, .. } = hits;
         Ok(SearchPage {
             items,
@@ -312,7 +316,7 @@ impl Search {
                 return Err(SearchError::Thread("it panicked".to_owned()));
             }
         }
-        // Dropped with this future.
+        // Dropped with this future, so that the search stops once its caller is gone.
         let patience = Patience::default();
         let mut effort = patience.effort();
         let answer = self.shared.pool.run(caller.party, move || {
