@@ -27,11 +27,12 @@ subcommands() {
 
 # page DEPTH COMMAND…: prints a section for a command, and for each of its subcommands.
 page() {
-    local depth=$1 name
+    local depth=$1 name text
     shift
+    text=$(help "$@")
     # shellcheck disable=SC2016 # a fence of Markdown
-    printf '\n%s %s\n\n```text\n%s\n```\n' "$(printf '#%.0s' $(seq "$depth"))" "$*" "$(help "$@")"
-    for name in $(help "$@" | subcommands); do
+    printf '\n%s %s\n\n```text\n%s\n```\n' "$(printf '#%.0s' $(seq "$depth"))" "$*" "$text"
+    for name in $(subcommands <<<"$text"); do
         page $((depth < 4 ? depth + 1 : depth)) "$@" "$name"
     done
 }
@@ -78,8 +79,8 @@ orders, except in pipes, with `--no-color`, or if `NO_COLOR` is set. The column 
 have UTC.
 
 `--fields order_id,status` selects fields by their names in JSON, in this order, in every format. `--jq EXPR` filters the JSON document with
-an expression of jq, and `--template TEXT` writes it by a template of Jinja, in which `\n` is a line break and the filter `money` writes an
-amount in words; with `--output ndjson`, both are applied to each row:
+a jq expression, and `--template TEXT` renders it with a Jinja template, in which `\n` is a line break and the filter `money` formats an
+amount (`12.50 GBP`); with `--output ndjson`, both are applied to each row:
 
 ```console
 buyer orders --jq '.orders[] | select(.status == "shipped") | .order_id'
@@ -87,7 +88,7 @@ seller sales --template '{% for order in orders %}{{ order.order_id }}: {{ order
 ```
 
 `--watch` (`-w`) on `items`, `orders`, `sales` and `market admin mailboxes` shows the list again whenever it changes; without a terminal, it
-prints each new or changed row. If the reader of the output leaves (`| head -1`), a program ends with exit code 0.
+prints each new or changed row. If the reader closes the pipe (`| head -1`), a program ends with exit code 0.
 
 **Files.** The shell's history and the record of events that you have seen are in `$XDG_STATE_HOME/souk`, or `~/.local/state/souk`. If that
 can't be written, programs warn and work without it.
@@ -127,8 +128,8 @@ per line.
 
 **Help.** `--help` of a command fits a screen, and has an example. The options of the connection and the output are the same for all commands
 of a program; `seller --help`, `buyer --help` and `market admin --help` list them. `man COMMAND` prints a manual page with all details, and
-`man --dir ~/.local/share/man/man1` writes those of all commands. `completions bash|zsh|fish` prints a completion script. `explain` tells
-what a reason of an error means and what to do (`explain OUT_OF_STOCK`), and what the contract says about a call, message or field (`explain
+`man --dir ~/.local/share/man/man1` writes those of all commands. `completions bash|zsh|fish` prints a completion script. `explain` prints
+what an error reason means and what to do (`explain OUT_OF_STOCK`), and what the contract says about a call, message or field (`explain
 BuyItem`, `explain item.price`).
 INTRODUCTION
 

@@ -63,9 +63,7 @@ impl Markets {
             for (server, buyers) in servers.iter().zip(&mut buyers) {
                 buyers.push(connect(&mut pki, Role::Buyer, &format!("buyer-{number}"), server).await?);
             }
-            let buyer = &buyers[0][number - 1];
-            let display_name = format!("buyer {number}");
-            buyer.call(v1::RegisterBuyerRequest { display_name, ..Default::default() }).await?;
+            fixture::register_buyer(&buyers[0][number - 1], &format!("buyer {number}")).await?;
         }
         let mut listed = Vec::new();
         for number in 1..=sellers {

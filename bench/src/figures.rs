@@ -76,6 +76,11 @@ pub(crate) fn at_most((most, best): (f64, f64)) -> Target {
     Bound::AtMost(most).stretch(best)
 }
 
+/// Returns the target of at least the first value, and at best the second.
+pub(crate) fn at_least((least, best): (f64, f64)) -> Target {
+    Bound::AtLeast(least).stretch(best)
+}
+
 /// Values by row and column; a value that was not measured is `None`.
 pub(crate) struct Table {
     /// The key of the table in the JSON.

@@ -78,6 +78,21 @@ pub(crate) async fn register_buyer(buyer: &Connection, name: &str) -> anyhow::Re
     Ok(())
 }
 
+/// Connects and registers as many buyers as the load has connections.
+pub(crate) async fn registered_buyers(
+    pki: &mut Pki,
+    server: &ServerProcess,
+) -> anyhow::Result<Vec<Connection>> {
+    let mut buyers = Vec::new();
+    for number in 1..=CONNECTIONS {
+        let party = issue(pki, &format!("buyer-{number}"), Role::Buyer)?;
+        let buyer = connect(&party, server).await?;
+        register_buyer(&buyer, party.name.as_str()).await?;
+        buyers.push(buyer);
+    }
+    Ok(buyers)
+}
+
 pub(crate) async fn register_seller(seller: &Connection) -> anyhow::Result<()> {
     // A display name belongs to one party.
     let display_name = format!("seller {}", seller.party());

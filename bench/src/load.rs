@@ -14,6 +14,8 @@ use souk_proto::metadata::{MARKET_TIME, SERVER_TIMING};
 use tokio::task::JoinSet;
 use tonic::Response;
 
+use crate::figures::median;
+
 /// Number of connections, each of a different party.
 pub(crate) const CONNECTIONS: usize = 8;
 /// Number of concurrent calls on each connection.
@@ -100,6 +102,19 @@ pub(crate) fn server_time<T>(answer: &Response<T>) -> anyhow::Result<Duration> {
     Ok(Duration::try_from_secs_f64(millis / 1_000.0)?)
 }
 
-fn histogram() -> anyhow::Result<Histogram<u64>> {
+/// Repeats a call that returns the time it took, and returns the median in milliseconds.
+pub(crate) async fn median_millis(
+    repeats: usize,
+    call: impl AsyncFn() -> anyhow::Result<Duration>,
+) -> anyhow::Result<f64> {
+    let mut times = Vec::new();
+    for _ in 0..repeats {
+        times.push(call().await?.as_secs_f64() * 1_000.0);
+    }
+    Ok(median(times.into_iter()))
+}
+
+/// Returns an empty histogram of times in microseconds.
+pub(crate) fn histogram() -> anyhow::Result<Histogram<u64>> {
     Ok(Histogram::new_with_bounds(1, LONGEST_MICROS, 3)?)
 }

@@ -62,9 +62,14 @@ impl Catalogue {
         self.words.iter().any(|known| known == word)
     }
 
+    /// Returns the top category with a number.
+    pub(crate) fn top(number: u64) -> String {
+        format!("c{}", number % TOPS)
+    }
+
     /// Returns the category with a number.
     pub(crate) fn category(number: u64) -> String {
-        format!("c{}/s{}", number % TOPS, number / TOPS % BELOW)
+        format!("{}/s{}", Self::top(number), number / TOPS % BELOW)
     }
 
     /// Returns the item with a number.
@@ -77,7 +82,7 @@ impl Catalogue {
             name,
             description: self.text(&mut random, description_words),
             category: Self::category(random.below(TOPS * BELOW)),
-            price_minor: LEAST_PRICE + i64::try_from(random.below(PRICES)).unwrap_or(0),
+            price_minor: random.price(),
             is_in_stock: random.unit() < IN_STOCK,
         }
     }
@@ -109,7 +114,7 @@ fn spelled(number: usize) -> String {
 pub(crate) struct Draws(pub(crate) u64);
 
 impl Draws {
-    pub(crate) fn next(&mut self) -> u64 {
+    fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -124,6 +129,11 @@ impl Draws {
     /// Returns a number less than `end`.
     pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
+    }
+
+    /// Returns a price of an item, in minor units.
+    pub(crate) fn price(&mut self) -> i64 {
+        LEAST_PRICE + i64::try_from(self.below(PRICES)).unwrap_or(0)
     }
 }
 

@@ -75,7 +75,7 @@ enum Command {
     /// Run a market whose guard checks nothing. Started by `compare`.
     #[command(hide = true)]
     ServeUnguarded(process::ServeArgs),
-    /// Run a market that believes who a call acts as. Started by `growth`.
+    /// Run a market that lets a call act as any buyer. Started by `growth`.
     #[command(hide = true)]
     ServeAnyone(process::ServeArgs),
     /// Run a market to put load on. Started by `compare` and others.

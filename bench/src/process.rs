@@ -121,8 +121,8 @@ impl ServerProcess {
         Self::launch(server, command, dir).await
     }
 
-    /// Runs a program and waits until it prints the address on which it listens. Its errors are logged to a file in a
-    /// folder.
+    /// Runs a program and waits until it prints the address on which it listens. Its standard error is appended to
+    /// `NAME.log` in `dir`.
     pub(crate) async fn launch(mut program: Command, name: &str, dir: &Path) -> anyhow::Result<Self> {
         let log = dir.join(format!("{name}.log"));
         let mut child = program
@@ -170,6 +170,11 @@ impl ServerProcess {
     }
 }
 
+/// Returns the number of server threads for an argument, in which 0 means one per core.
+pub(crate) fn server_threads(given: usize) -> anyhow::Result<usize> {
+    Ok(if given == 0 { std::thread::available_parallelism()?.get() } else { given })
+}
+
 /// Returns the CPU time of a process, user and system, in seconds (proc_pid_stat(5), fields 14 and 15).
 pub(crate) fn cpu_seconds(process: u32) -> anyhow::Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
@@ -186,7 +191,7 @@ pub(crate) async fn serve_market(args: ServeArgs) -> anyhow::Result<()> {
     Ok(app.run(stop).await?)
 }
 
-/// Returns what is cancelled at SIGTERM.
+/// Returns a token that is cancelled at SIGTERM.
 pub(crate) fn stopped_by_sigterm() -> anyhow::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate())?;
     let stop = CancellationToken::new();

@@ -10,8 +10,9 @@ use crate::{
     compare::measured,
     figures::{Bound, Report},
     fixture::Fixture,
+    load::median_millis,
     made_up::Catalogue,
-    search::{common_word, mixed_median, nth_page, timed},
+    search::{DEEP_PAGE, common_word, mixed_median, nth_page, timed},
     stocked::StockedMarket,
     workload::Workload,
 };
@@ -30,8 +31,7 @@ pub(crate) struct SmokeArgs {
 const FOR: Duration = Duration::from_millis(1_000);
 /// Server threads.
 const THREADS: usize = 2;
-/// The page that is far behind, and how often it is read.
-const DEEP_PAGE: u32 = 100;
+/// Repeats of the first page and of the one far behind.
 const REPEATS: usize = 20;
 /// The most server CPU of a call compared with that of the echo server.
 const TO_ECHO: [(Workload, f64); 3] =
@@ -81,11 +81,7 @@ async fn searches(report: &mut Report, items: u64) -> anyhow::Result<()> {
     let deep = nth_page(&buyer, first.clone(), DEEP_PAGE).await?;
     let mut medians = [0.0; 2];
     for (median, request) in medians.iter_mut().zip([first, deep]) {
-        let mut times = Vec::new();
-        for _ in 0..REPEATS {
-            times.push(timed(&buyer, request.clone()).await?.0.as_secs_f64());
-        }
-        *median = crate::figures::median(times.into_iter());
+        *median = median_millis(REPEATS, async || Ok(timed(&buyer, request.clone()).await?.0)).await?;
     }
     report.judge("search, page 100 ÷ page 1", &[medians[1] / medians[0]], Bound::AtMost(DEEP_TO_FIRST));
     market.stop().await

@@ -16,11 +16,12 @@ use souk_authority::pki::{InitOptions, Party, Pki};
 use souk_certs::{clock, identity::Role};
 use souk_client::Connection;
 use souk_proto::v1::{self, import_items_request::Message};
+use souk_testkit::actor::pounds;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
 use crate::{
-    fixture::{connect, issue, register_seller},
+    fixture::{connect, issue, register_buyer, register_seller},
     load::CONNECTIONS,
     made_up::Catalogue,
     process::ServerProcess,
@@ -35,10 +36,10 @@ const ROWS_AT_ONCE: u64 = 100_000;
 const STOCK: i64 = 1_000_000;
 /// Deadline for an index of any size to be built.
 const READY_PATIENCE: Duration = Duration::from_secs(3_600);
-/// How often to check whether it is, at first, and whether everything is found.
+/// How often to poll a metric at first, and how often to search until every item is found.
 const LOOK: Duration = Duration::from_millis(2);
 const LOOK_FOR_ITEMS: Duration = Duration::from_millis(50);
-/// Later, checks are this share of the time apart that has passed, because each costs the market some work.
+/// Later, metrics are polled at intervals of the elapsed time divided by this, because each poll costs the market some work.
 const LATER: u32 = 50;
 
 /// The market and its parties.
@@ -96,8 +97,7 @@ impl StockedMarket {
             register_seller(&seller).await?;
         }
         for (number, buyer) in market.buyers().await?.iter().enumerate() {
-            let display_name = format!("buyer {number}");
-            buyer.call(v1::RegisterBuyerRequest { display_name, ..Default::default() }).await?;
+            register_buyer(buyer, &format!("buyer {number}")).await?;
         }
         Ok(market)
     }
@@ -249,7 +249,7 @@ fn row(catalogue: &Catalogue, number: u64) -> v1::ImportRow {
         name: Some(made_up.name),
         description: Some(made_up.description),
         category: Some(made_up.category),
-        unit_price: Some(v1::Money { amount_minor: made_up.price_minor, currency_code: "GBP".into() }),
+        unit_price: pounds(made_up.price_minor),
         quantity: Some(if made_up.is_in_stock { STOCK } else { 0 }),
     };
     v1::ImportRow {

@@ -1,7 +1,7 @@
 //! Markets with a guard that checks nothing.
 //!
 //! One knows the caller by its certificate: the difference to the real market is the cost of the guard. The other one
-//! believes what a call says, so that a few connections can act as any number of parties.
+//! lets a call act as any buyer, so that a few connections can act for any number of them.
 
 use std::sync::Arc;
 
@@ -37,10 +37,10 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     Ok(serving.await?)
 }
 
-/// Metadata that names the buyer as whom a call acts, at a market started by [`serve_anyone`].
+/// Metadata that names the buyer that a call acts as, at a market started by [`serve_anyone`].
 pub(crate) const ACTING: &str = "x-acting-buyer";
 
-/// Serves what traders need. Whoever is named by [`ACTING`] counts as the caller.
+/// Serves what traders need. The caller is the buyer named by [`ACTING`]; without it, the party of the certificate.
 pub(crate) async fn serve_anyone(args: ServeArgs) -> anyhow::Result<()> {
     let stop = process::stopped_by_sigterm()?;
     let (app, _log) = process::open_market(args, "souk.db").await?;

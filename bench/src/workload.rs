@@ -1,5 +1,7 @@
 //! The workloads of `bench compare`.
 
+use std::sync::Arc;
+
 use souk_client::Connection;
 use souk_proto::v1;
 use tonic::{Code, Response, Status};
@@ -62,7 +64,7 @@ pub(crate) async fn buy(connection: Connection, item_id: i64) -> anyhow::Result<
 /// Searches, each time with another of these requests.
 pub(crate) async fn search_one_of(
     connection: Connection,
-    requests: &[v1::SearchItemRequest],
+    requests: Arc<[v1::SearchItemRequest]>,
     number: u64,
 ) -> anyhow::Result<CallOutcome> {
     let request = requests[spread(number) % requests.len()].clone();

@@ -36,7 +36,7 @@ const CURVES: [&str; 7] = [
     "UpdateItem that all wish for, server ms",
 ];
 
-/// Draws everything that the results have of it, one panel below the other.
+/// Draws a panel for each table of searches or of growth, one below the other.
 pub(super) fn chart(results: &[Results]) -> String {
     let (mut panels, mut top) = (String::new(), 0.0);
     for results in results {

@@ -76,9 +76,6 @@ impl Results {
     }
 
     fn parse(result: &Value) -> Option<Self> {
-        let texts = |value: &Value| -> Option<Vec<String>> {
-            value.as_array()?.iter().map(|text| Some(text.as_str()?.to_owned())).collect()
-        };
         let machine = &result["machine"];
         let known = ["processor", "memory", "build"].map(|key| machine[key].as_str());
         let cores = machine["cores"].as_u64().map(|cores| format!("{cores} cores"));
@@ -99,11 +96,10 @@ impl Measured {
             let values = row["values"].as_array()?.iter().map(Value::as_f64).collect();
             Some((row["label"].as_str()?.to_owned(), values))
         });
-        let columns = table["columns"].as_array()?.iter();
         Some(Self {
             name: table["name"].as_str()?.to_owned(),
             caption: table["caption"].as_str()?.to_owned(),
-            columns: columns.map(|column| Some(column.as_str()?.to_owned())).collect::<Option<_>>()?,
+            columns: texts(&table["columns"])?,
             rows: rows.collect::<Option<_>>()?,
         })
     }
@@ -130,6 +126,10 @@ impl Judged {
             is_reached: figure["reached"].as_bool()?,
         })
     }
+}
+
+fn texts(value: &Value) -> Option<Vec<String>> {
+    value.as_array()?.iter().map(|text| Some(text.as_str()?.to_owned())).collect()
 }
 
 #[cfg(test)]

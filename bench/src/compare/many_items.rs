@@ -25,8 +25,7 @@ pub(super) async fn search_to_guarded(
         let guarded = load::run(&buyers, duration, |buyer, _| workload::who_am_i(buyer)).await?;
         let requests = Arc::clone(&requests);
         let search = load::run(&buyers, duration, move |buyer, number| {
-            let requests = Arc::clone(&requests);
-            async move { workload::search_one_of(buyer, &requests, number).await }
+            workload::search_one_of(buyer, Arc::clone(&requests), number)
         })
         .await?;
         let (search, guarded) = (search.calls_per_second(), guarded.calls_per_second());
@@ -45,14 +44,14 @@ pub(super) async fn import_to_older(
     threads: usize,
     (rows, pairs): (u64, u32),
 ) -> anyhow::Result<Vec<f64>> {
+    let catalogue = Arc::new(Catalogue::new());
     let mut ratios = Vec::new();
     for pair in 0..pairs {
         let mut rates = [0.0; 2];
         // The order alternates, so that neither build always benefits from going second.
         for turn in 0..2 {
             let which = usize::from((pair + turn) % 2 == 1);
-            let catalogue = Arc::new(Catalogue::new());
-            let build = [program, older][which];
+            let (build, catalogue) = ([program, older][which], Arc::clone(&catalogue));
             let mut market = StockedMarket::open(build, "serve-market", threads, catalogue).await?;
             rates[which] = rows as f64 / market.stock(rows).await?.as_secs_f64();
         }

@@ -15,10 +15,10 @@ use clap::Args;
 
 use crate::{
     database,
-    figures::{Bound, Report},
+    figures::{Report, at_least},
     fixture::Fixture,
     load::{self, CONNECTIONS, IN_FLIGHT, Measurement},
-    process::ServerProcess,
+    process::{ServerProcess, server_threads},
     report::{self, Row},
     workload::{self, Workload, spread},
 };
@@ -92,7 +92,7 @@ const WARM_UP: Duration = Duration::from_millis(500);
 
 pub(crate) async fn run(args: CompareArgs) -> anyhow::Result<()> {
     let cores = std::thread::available_parallelism()?.get();
-    let threads = if args.threads == 0 { cores } else { args.threads };
+    let threads = server_threads(args.threads)?;
     let rounds = args.rounds.unwrap_or(if args.against.is_some() { MIN_PAIRED_ROUNDS } else { ROUNDS });
     if args.store == StoreKind::Postgres {
         return database::compare(rounds, Duration::from_secs(args.seconds), threads, &args.log).await;
@@ -105,24 +105,15 @@ pub(crate) async fn run(args: CompareArgs) -> anyhow::Result<()> {
     let duration = Duration::from_secs(args.seconds);
     let program = std::env::current_exe()?;
     let mut report = Report::of("compare");
-    {
-        let fixture = warmed_up(&program, threads, &args.log).await?;
-        match &args.against {
-            Some(older) => {
-                ensure!(
-                    rounds >= MIN_PAIRED_ROUNDS,
-                    "give --rounds {MIN_PAIRED_ROUNDS} or more with --against"
-                );
-                let older = warmed_up(older, threads, &args.log).await?;
-                paired(&fixture, &older, rounds, duration).await?;
-            }
-            None => alone(&fixture, (rounds, duration), args.python.as_deref(), &mut report).await?,
-        }
-        // The servers stop here.
-    }
     match &args.against {
-        Some(older) => against_older(&mut report, (&program, older), threads, args.items).await?,
+        Some(older) => {
+            ensure!(rounds >= MIN_PAIRED_ROUNDS, "give --rounds {MIN_PAIRED_ROUNDS} or more with --against");
+            paired((&program, older), (threads, &args.log), (rounds, duration)).await?;
+            against_older(&mut report, (&program, older), threads, args.items).await?;
+        }
         None => {
+            let python = args.python.as_deref();
+            alone(&mut report, &program, (threads, &args.log), (rounds, duration), python).await?;
             report.skip("imported rows/s ÷ those of an older build", "name one by --against BINARY");
             notices_to_purchases(&mut report, threads, rounds, duration).await?;
             search_many_items(&mut report, &program, threads, (args.items, rounds, duration)).await?;
@@ -133,11 +124,13 @@ pub(crate) async fn run(args: CompareArgs) -> anyhow::Result<()> {
 }
 
 async fn alone(
-    fixture: &Fixture,
+    report: &mut Report,
+    program: &Path,
+    (threads, log): (usize, &str),
     (rounds, duration): (u32, Duration),
     python: Option<&Path>,
-    report: &mut Report,
 ) -> anyhow::Result<()> {
+    let fixture = warmed_up(program, threads, log).await?;
     let python = PythonMarket::start(python).await?;
     if let Some(python) = &python {
         python.buy(WARM_UP).await?;
@@ -146,7 +139,7 @@ async fn alone(
     for round in 1..=rounds {
         let mut rows = Vec::new();
         for workload in Workload::ALL {
-            let row = measured(fixture, workload, duration).await?;
+            let row = measured(&fixture, workload, duration).await?;
             println!("round {round}: {}", row.in_words());
             rows.push(row);
         }
@@ -161,7 +154,7 @@ async fn alone(
     report::judge(report, &measured_rounds);
     let name = "buy uniform ÷ market in Python, calls/s";
     match python {
-        Some(_) => report.judge(name, &to_python, Bound::AtLeast(TO_PYTHON.0).stretch(TO_PYTHON.1)),
+        Some(_) => report.judge(name, &to_python, at_least(TO_PYTHON)),
         None => report.skip(name, "no Python with grpcio; see clients/python/README.md, or give --python"),
     }
     Ok(())
@@ -186,7 +179,7 @@ async fn notices_to_purchases(
         );
         ratios.push(rates.sustained / rates.purchases);
     }
-    report.judge("notices sustained ÷ purchases, 1/s", &ratios, Bound::AtLeast(NOTICES.0).stretch(NOTICES.1));
+    report.judge("notices sustained ÷ purchases, 1/s", &ratios, at_least(NOTICES));
     Ok(())
 }
 
@@ -204,7 +197,7 @@ async fn search_many_items(
     let (ratios, imported) =
         many_items::search_to_guarded(program, threads, items, (rounds, duration)).await?;
     println!("imported {items} items at {imported:.0} rows/s");
-    report.judge(name, &ratios, Bound::AtLeast(RARE_TO_GUARDED.0).stretch(RARE_TO_GUARDED.1));
+    report.judge(name, &ratios, at_least(RARE_TO_GUARDED));
     Ok(())
 }
 
@@ -220,22 +213,28 @@ async fn against_older(
         return Ok(());
     }
     let ratios = many_items::import_to_older(programs, threads, (rows, IMPORT_PAIRS)).await?;
-    report.judge(name, &ratios, Bound::AtLeast(IMPORT_TO_OLDER.0).stretch(IMPORT_TO_OLDER.1));
+    report.judge(name, &ratios, at_least(IMPORT_TO_OLDER));
     Ok(())
 }
 
 /// Runs each workload on both builds, one directly after the other, so that a temporary slowdown affects both. The
 /// order alternates with the round, so that neither build always benefits from going second.
-async fn paired(fixture: &Fixture, older: &Fixture, rounds: u32, duration: Duration) -> anyhow::Result<()> {
+async fn paired(
+    (program, older): (&Path, &Path),
+    (threads, log): (usize, &str),
+    (rounds, duration): (u32, Duration),
+) -> anyhow::Result<()> {
+    let fixture = warmed_up(program, threads, log).await?;
+    let older = warmed_up(older, threads, log).await?;
     let mut pairs = Vec::new();
     for round in 1..=rounds {
         for workload in Workload::ALL {
             let pair = if round % 2 == 0 {
-                let now = measured(fixture, workload, duration).await?;
-                (now, measured(older, workload, duration).await?)
+                let now = measured(&fixture, workload, duration).await?;
+                (now, measured(&older, workload, duration).await?)
             } else {
-                let before = measured(older, workload, duration).await?;
-                (measured(fixture, workload, duration).await?, before)
+                let before = measured(&older, workload, duration).await?;
+                (measured(&fixture, workload, duration).await?, before)
             };
             println!("round {round}, this build: {}", pair.0.in_words());
             println!("round {round}, older:      {}", pair.1.in_words());

@@ -27,8 +27,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    fixture::{connect, issue, register_buyer},
-    load::{self, CONNECTIONS, CallOutcome},
+    fixture::{connect, issue, registered_buyers},
+    load::{self, CallOutcome},
     process::ServerProcess,
     workload,
 };
@@ -76,22 +76,14 @@ impl Notified {
         for number in 0..SELLERS {
             parties.push(issue(&mut pki, &format!("seller-{number}"), Role::Seller)?);
         }
-        let address: souk_client::MarketAddresses =
-            market.address.to_string().parse().context("an address")?;
-        let configs = parties.iter().map(|party| ClientConfig::new(address.clone(), party.files()));
+        let configs = parties.iter().map(|party| ClientConfig::new(market.address.into(), party.files()));
         let inboxes = Inboxes::open(configs.collect()).await?;
         let mut items = Vec::new();
         for (party, port) in parties.iter().zip(&inboxes.ports) {
             let seller = connect(party, &market).await?;
             items.extend(open_shop(&seller, *port).await?);
         }
-        let mut buyers = Vec::new();
-        for number in 0..CONNECTIONS {
-            let party = issue(&mut pki, &format!("buyer-{number}"), Role::Buyer)?;
-            let buyer = connect(&party, &market).await?;
-            register_buyer(&buyer, party.name.as_str()).await?;
-            buyers.push(buyer);
-        }
+        let buyers = registered_buyers(&mut pki, &market).await?;
         Ok(Self { _market: market, buyers, items, bought: Arc::default(), inboxes, _folder: folder })
     }
 
@@ -122,7 +114,7 @@ impl Notified {
             let (places, bought) = (Arc::clone(&places), Arc::clone(&bought));
             async move {
                 if waits {
-                    // Given back when a notice arrives.
+                    // `count` adds it again when a notice arrives.
                     places.acquire().await?.forget();
                 }
                 let outcome = workload::buy(buyer, item).await?;
@@ -190,7 +182,7 @@ impl Inboxes {
                     match open_one(config, &counter, &given).await {
                         Ok(inbox) => inboxes.push(inbox),
                         Err(error) => {
-                            // The receiver has gone only if the whole run has.
+                            // The receiver is dropped only if the whole run is.
                             let _ = opened.send(Err(error));
                             return;
                         }

@@ -13,8 +13,8 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::{
-    fixture::{connect, issue, list_items, register_buyer},
-    load::{self, CONNECTIONS, Measurement},
+    fixture::{connect, issue, list_items, registered_buyers},
+    load::{self, Measurement},
     process::ServerProcess,
     workload,
 };
@@ -44,13 +44,7 @@ impl PythonMarket {
         let mut program = Command::new(&python);
         program.arg(sources.join("peers/python/market.py")).arg(dir.join("pki")).env("PYTHONPATH", dir);
         let server = ServerProcess::launch(program, "python", dir).await?;
-        let mut buyers = Vec::new();
-        for number in 1..=CONNECTIONS {
-            let party = issue(&mut pki, &format!("buyer-{number}"), Role::Buyer)?;
-            let buyer = connect(&party, &server).await?;
-            register_buyer(&buyer, party.name.as_str()).await?;
-            buyers.push(buyer);
-        }
+        let buyers = registered_buyers(&mut pki, &server).await?;
         let seller = connect(&issue(&mut pki, "seller-1", Role::Seller)?, &server).await?;
         let items = list_items(&seller).await?;
         Ok(Some(Self { _server: server, buyers, items, _folder: folder }))

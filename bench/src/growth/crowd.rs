@@ -1,4 +1,4 @@
-//! Any number of buyers behind a few connections, at a market that believes who a call acts as.
+//! Any number of buyers behind a few connections, at a market that lets a call act as any buyer.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::{
     unguarded::ACTING,
 };
 
-/// Every so many orders, one is of the buyer with number 0, so that it has many.
+/// One of this many orders is placed by buyer 0, so that it has many.
 const OF_BIG_BUYER: u64 = 20;
 /// Marks the ids of these buyers.
 const IDS: u128 = 0x6c61_7267_6500_4000_8000_0000_0000_0000;
@@ -25,7 +25,7 @@ const IDS: u128 = 0x6c61_7267_6500_4000_8000_0000_0000_0000;
 pub(super) struct Crowd {
     connections: Arc<[Connection]>,
     pub(super) size: u64,
-    /// The orders that were tried.
+    /// The number of attempted orders.
     pub(super) orders: u64,
 }
 
@@ -34,7 +34,7 @@ impl Crowd {
         Self { connections: connections.into(), size: 0, orders: 0 }
     }
 
-    /// Uses new connections, after the market was started again.
+    /// Uses new connections after a restart of the market.
     pub(super) fn reconnect(&mut self, connections: Vec<Connection>) {
         self.connections = connections.into();
     }
@@ -74,7 +74,7 @@ impl Crowd {
         Ok(())
     }
 
-    /// Tries orders of random buyers for random items until there are `to`. Returns how many were placed.
+    /// Attempts orders of random buyers for random items until there are `to` attempts. Returns how many were placed.
     pub(super) async fn order(&mut self, to: u64, items: u64) -> anyhow::Result<u64> {
         let (crowd, first) = (self.clone(), self.orders);
         let calls = stream::iter(first..to).map(|number| buy(&crowd, number, items));

@@ -2,7 +2,7 @@
 //!
 //! By items: a market grows tenfold at a time, together with its buyers, orders and wishes, and is measured at each
 //! size. By orders (`--orders`): only these grow. Purchases are those of many buyers over few connections, at a market
-//! that believes who a call acts as; everything else is as usual.
+//! that lets a call act as any buyer; everything else is as usual.
 
 mod crowd;
 mod step;
@@ -15,13 +15,14 @@ use souk_proto::v1;
 
 use crate::{
     figures::{Bound, Report, Table, at_most},
-    load::server_time,
+    load::{median_millis, server_time},
     made_up::Catalogue,
-    search::{MEMORY_MB, TENFOLD},
+    process::server_threads,
+    search::{MEMORY_MB, PAGE, TENFOLD},
     stocked::StockedMarket,
 };
 use crowd::{Crowd, acting};
-use step::{Figures, Growth, last_year, measure, median_of};
+use step::{Figures, Growth, REPEATS, last_year, measure};
 
 /// Measure a market while its items, parties, orders and wishes grow
 ///
@@ -39,7 +40,7 @@ pub(crate) struct GrowthArgs {
     /// Number of orders to place instead, on 10,000 items.
     #[arg(long, conflicts_with_all = ["to", "from"])]
     orders: Option<u64>,
-    /// Measure every time that there are so many more orders.
+    /// Number of orders between two measurements.
     #[arg(long, default_value_t = 1_000_000, requires = "orders", value_parser = clap::value_parser!(u64).range(1..))]
     every: u64,
     /// Number of server threads; 0 means one per core.
@@ -64,8 +65,7 @@ const MOST_BUYERS: u64 = 100_000;
 const TO_THE_FIRST: f64 = 1.2;
 
 pub(crate) async fn run(args: GrowthArgs) -> anyhow::Result<()> {
-    let cores = std::thread::available_parallelism()?.get();
-    let threads = if args.threads == 0 { cores } else { args.threads };
+    let threads = server_threads(args.threads)?;
     let program = std::env::current_exe()?;
     let market = StockedMarket::open(&program, "serve-anyone", threads, Arc::new(Catalogue::new())).await?;
     let report = match args.orders {
@@ -85,7 +85,10 @@ async fn by_items(mut market: StockedMarket, from: u64, to: u64) -> anyhow::Resu
         let before = market.items;
         let took = market.stock(next).await?;
         // An item of the first seller.
-        let wished = *wished.get_or_insert(first_item(&market).await?);
+        let wished = match wished {
+            Some(item) => item,
+            None => *wished.insert(first_item(&market).await?),
+        };
         crowd.grow((next / ITEMS_PER_BUYER).max(1), wished).await?;
         crowd.order((next / ITEMS_PER_ORDER).max(1), market.items).await?;
         market.stop().await?;
@@ -186,12 +189,12 @@ async fn by_orders(mut market: StockedMarket, orders: u64, every: u64) -> anyhow
         let seconds = began.elapsed().as_secs_f64();
         let cpu = (market.server()?.cpu_seconds()? - before) * 1e6 / placed;
         let list = async || -> anyhow::Result<Duration> {
-            let request = v1::ListOrdersRequest { page_size: 10, ..Default::default() };
+            let request = v1::ListOrdersRequest { page_size: PAGE, ..Default::default() };
             server_time(&buyer.buyer().list_orders(acting(0, request)?).await?)
         };
-        let list = median_of(list).await?;
+        let list = median_millis(REPEATS, list).await?;
         let summary = async || server_time(&seller.seller().summarize_sales(last_year()).await?);
-        let summary = median_of(summary).await?;
+        let summary = median_millis(REPEATS, summary).await?;
         let grown = market.sizes()?.store;
         let kilobytes = grown.saturating_sub(store) as f64 / placed / 1e3;
         store = grown;

@@ -4,11 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use souk_client::Connection;
 use souk_proto::{Timestamp, v1};
+use souk_testkit::actor::pounds;
 
 use super::crowd::{Crowd, acting, buy};
 use crate::{
-    load::{self, Measurement, server_time},
-    search::{common_word, memory, mixed_median, mixed_words, nth_page, rare_words, timed},
+    figures::median,
+    load::{self, Measurement, median_millis, server_time},
+    search::{DEEP_PAGE, PAGE, common_word, memory, mixed_median, mixed_words, nth_page, rare_words, timed},
     stocked::StockedMarket,
     workload,
 };
@@ -16,12 +18,9 @@ use crate::{
 /// Duration of each load.
 const FOR: Duration = Duration::from_secs(2);
 /// Repeats of a call that is measured alone.
-const REPEATS: usize = 50;
+pub(super) const REPEATS: usize = 50;
 /// Updates of the item that everybody wishes for, each of which notifies all of them.
 const UPDATES: i64 = 5;
-/// The page that counts as far behind, and the entries on it.
-const DEEP_PAGE: u32 = 100;
-const PAGE: i32 = 10;
 /// A day, and the longest period of a summary, in seconds.
 const DAY: i64 = 86_400;
 const SUMMED: i64 = 366 * DAY;
@@ -89,8 +88,7 @@ pub(super) async fn measure(market: &StockedMarket, crowd: &Crowd, wished: i64) 
 async fn search(crowd: &Crowd, requests: Vec<v1::SearchItemRequest>) -> anyhow::Result<Measurement> {
     let requests: Arc<[_]> = requests.into();
     load::run(crowd.connections(), FOR, move |buyer, number| {
-        let requests = Arc::clone(&requests);
-        async move { workload::search_one_of(buyer, &requests, number).await }
+        workload::search_one_of(buyer, Arc::clone(&requests), number)
     })
     .await
 }
@@ -115,20 +113,21 @@ async fn single_calls(
         orders.page_token = page.next_page_token;
     }
     for (name, request) in [("search, page 1, server ms", first), ("search, page 100, server ms", deep)] {
-        all.push((name, median_of(async || Ok(timed(buyer, request.clone()).await?.0)).await?));
+        let took = median_millis(REPEATS, async || Ok(timed(buyer, request.clone()).await?.0)).await?;
+        all.push((name, took));
     }
     for (name, request) in
         [("ListOrders, page 1, server ms", first_orders), ("ListOrders, page 100, server ms", orders)]
     {
         let call = async || server_time(&buyer.buyer().list_orders(acting(0, request.clone())?).await?);
-        all.push((name, median_of(call).await?));
+        all.push((name, median_millis(REPEATS, call).await?));
     }
     let sales = v1::ListSalesRequest { page_size: PAGE, ..Default::default() };
     let call = async || server_time(&seller.seller().list_sales(sales.clone()).await?);
-    all.push(("ListSales, server ms", median_of(call).await?));
+    all.push(("ListSales, server ms", median_millis(REPEATS, call).await?));
     let summary = last_year();
     let call = async || server_time(&seller.seller().summarize_sales(summary).await?);
-    all.push(("SummarizeSales of a year, server ms", median_of(call).await?));
+    all.push(("SummarizeSales of a year, server ms", median_millis(REPEATS, call).await?));
     all.push(("UpdateItem that all wish for, server ms", update_wished(market, &seller, wished).await?));
     Ok(all)
 }
@@ -139,15 +138,14 @@ async fn update_wished(market: &StockedMarket, seller: &Connection, item_id: i64
     for number in 0..UPDATES {
         // Only a price that differs is news.
         let amount_minor = 4_711 + i64::try_from(market.items)? + number;
-        let unit_price = Some(v1::Money { amount_minor, currency_code: "GBP".into() });
-        let item = Some(v1::ItemDraft { unit_price, ..Default::default() });
+        let item = Some(v1::ItemDraft { unit_price: pounds(amount_minor), ..Default::default() });
         let request_id = seller.request_id();
         let request = v1::UpdateItemRequest { request_id, item_id, item, ..Default::default() };
         let took = server_time(&seller.seller().update_item(request).await?)?;
         times.push(took.as_secs_f64() * 1_000.0);
     }
     market.wait_until("souk_fan_out_events", 0.0).await?;
-    Ok(crate::figures::median(times.into_iter()))
+    Ok(median(times.into_iter()))
 }
 
 /// Returns a request for the sales of the last year, up to the next midnight.
@@ -159,13 +157,4 @@ pub(super) fn last_year() -> v1::SummarizeSalesRequest {
         until_time: midnight(until),
         ..Default::default()
     }
-}
-
-/// Repeats a call, and returns the median of what it returns, in milliseconds.
-pub(super) async fn median_of(call: impl AsyncFn() -> anyhow::Result<Duration>) -> anyhow::Result<f64> {
-    let mut times = Vec::new();
-    for _ in 0..REPEATS {
-        times.push(call().await?.as_secs_f64() * 1_000.0);
-    }
-    Ok(crate::figures::median(times.into_iter()))
 }

@@ -7,7 +7,7 @@ use crate::made_up::Catalogue;
 /// Items on a page.
 pub(crate) const PAGE: i32 = 10;
 /// The page that counts as far behind.
-pub(super) const DEEP_PAGE: u32 = 100;
+pub(crate) const DEEP_PAGE: u32 = 100;
 /// Different searches of a class, if it has more than one.
 const VARIANTS: usize = 16;
 /// Ranks by frequency of the words of some classes; see [`Catalogue::word`]. Rare words are more frequent among few items,
@@ -88,7 +88,10 @@ impl Class {
             Self::TwoCommon => combinations(2).iter().map(|ranks| of(ranks)).collect(),
             Self::ThreeCommon => combinations(3).iter().map(|ranks| of(ranks)).collect(),
             Self::CommonInCategory => variants
-                .map(|number| Asked { category: Some(format!("c{}", number % 12)), ..of(&[COMMON + number]) })
+                .map(|number| {
+                    let category = Some(Catalogue::top(number as u64));
+                    Asked { category, ..of(&[COMMON + number]) }
+                })
                 .collect(),
             Self::Beginning => {
                 let beginning = |rank| catalogue.word(rank).chars().take(BEGINNING).collect::<String>();
@@ -161,7 +164,7 @@ impl Asked {
     }
 }
 
-/// Returns searches of one to three of the most common words, for the mixed load.
+/// Returns searches of one rare word and of one to three common ones, for the mixed load.
 pub(crate) fn mixed_words(catalogue: &Catalogue, items: u64) -> Vec<v1::SearchItemRequest> {
     let classes = [Class::Rare, Class::Common, Class::TwoCommon, Class::ThreeCommon];
     // In turns, so that every part of the list has all of them.

@@ -21,14 +21,16 @@ use hdrhistogram::Histogram;
 use souk_client::Connection;
 
 use crate::{
-    figures::{Bound, Report, Table, at_most},
+    figures::{Bound, Report, Table, at_most, median},
+    load::histogram,
     made_up::Catalogue,
+    process::server_threads,
     stocked::{Sizes, StockedMarket},
 };
 use asked::Class;
-pub(crate) use asked::{common_word, mixed_words, rare_words};
+pub(crate) use asked::{DEEP_PAGE, PAGE, common_word, mixed_words, rare_words};
 use peers::{Peer, PeerKind};
-use times::{Times, first_is_known, micros, millis};
+use times::{Times, micros, millis};
 pub(crate) use times::{nth_page, timed};
 use writes::{Writers, own_writes, with_items};
 
@@ -132,8 +134,7 @@ pub(crate) async fn run(args: SearchArgs) -> anyhow::Result<()> {
 }
 
 async fn measure(args: &SearchArgs, catalogue: &Arc<Catalogue>) -> anyhow::Result<Measured> {
-    let cores = std::thread::available_parallelism()?.get();
-    let threads = if args.threads == 0 { cores } else { args.threads };
+    let threads = server_threads(args.threads)?;
     let program = std::env::current_exe()?;
     let mut market = StockedMarket::open(&program, "serve-market", threads, Arc::clone(catalogue)).await?;
     market.stock(args.items / 10).await?;
@@ -160,7 +161,7 @@ async fn measure(args: &SearchArgs, catalogue: &Arc<Catalogue>) -> anyhow::Resul
             .collect::<anyhow::Result<_>>()?,
         starts: Vec::new(),
         memory: 0.0,
-        own_writes: Times::new()?.first,
+        own_writes: histogram()?,
         mixed: [small, 0.0],
         writes: (0.0, 0),
     };
@@ -206,7 +207,7 @@ pub(crate) async fn mixed_median(buyer: &Connection, market: &StockedMarket) -> 
     for request in &requests {
         timed(buyer, request.clone()).await?;
     }
-    let (mut known, end) = (Times::new()?.known, Instant::now() + FOR);
+    let (mut known, end) = (histogram()?, Instant::now() + FOR);
     // Whole rounds, so that every search counts alike.
     while Instant::now() < end {
         for request in &requests {
@@ -238,7 +239,7 @@ fn beside(args: &SearchArgs, measured: &Measured) -> Table {
         ("index, bytes per item", Some(bytes)),
         ("index, segments", Some(sizes.segments as f64)),
         ("store, bytes per item", Some(sizes.store as f64 / items)),
-        ("start, s", Some(crate::figures::median(starts.iter().copied()))),
+        ("start, s", Some(median(starts.iter().copied()))),
         ("anonymous memory while serving, at most MB", Some(measured.memory)),
         ("own write → own search, p50 ms", own(0.5)),
         ("own write → own search, p99 ms", own(0.99)),
@@ -267,8 +268,9 @@ fn table(measured: &Measured, peers: &[PeerTimes]) -> Table {
     let mut table = Table::new("search", "server time in ms, one search at a time", &columns);
     let rare = known(measured, Class::Rare);
     for (row, (class, times)) in measured.times.iter().enumerate() {
-        let matches = crate::figures::median(times.matches.iter().copied());
-        let first = |quantile| millis(&times.first, quantile).filter(|_| !first_is_known(*class));
+        let matches = median(times.matches.iter().copied());
+        // The first search of a deep page says nothing: the page before it has counted already.
+        let first = |quantile| millis(&times.first, quantile).filter(|_| !class.is_deep());
         let p50 = millis(&times.known, 0.5);
         let mut values = vec![
             Some(matches),

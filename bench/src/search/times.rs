@@ -6,11 +6,8 @@ use hdrhistogram::Histogram;
 use souk_client::Connection;
 use souk_proto::v1;
 
-use super::asked::{Asked, Class};
-use crate::load::server_time;
-
-/// Upper bound of the histograms in microseconds.
-const LONGEST_MICROS: u64 = 60_000_000;
+use super::asked::Asked;
+use crate::load::{histogram, server_time};
 
 /// The server times of one class of searches.
 pub(super) struct Times {
@@ -24,8 +21,7 @@ pub(super) struct Times {
 
 impl Times {
     pub(super) fn new() -> anyhow::Result<Self> {
-        let empty = Histogram::new_with_bounds(1, LONGEST_MICROS, 3)?;
-        Ok(Self { first: empty.clone(), known: empty, matches: Vec::new() })
+        Ok(Self { first: histogram()?, known: histogram()?, matches: Vec::new() })
     }
 
     /// Runs each search once, and then all of them in turn for some time.
@@ -37,7 +33,7 @@ impl Times {
     ) -> anyhow::Result<()> {
         let mut requests = Vec::new();
         for asked in searches {
-            let request = at_page(connection, asked).await?;
+            let request = nth_page(connection, asked.request(), asked.page).await?;
             let (took, answer) = timed(connection, request.clone()).await?;
             self.first.saturating_record(micros(took));
             self.matches.push(answer.total_size as f64);
@@ -64,12 +60,8 @@ pub(crate) async fn timed(
     Ok((server_time(&answer)?, answer.into_inner()))
 }
 
-/// Follows the pages up to the one that is asked for, and returns the request for it. Stops at the last page.
-pub(super) async fn at_page(connection: &Connection, asked: &Asked) -> anyhow::Result<v1::SearchItemRequest> {
-    nth_page(connection, asked.request(), asked.page).await
-}
-
-/// Does the same for a request for the first page.
+/// Follows the pages from a request for the first one up to `page`, and returns the request for it. Stops at the last
+/// page.
 pub(crate) async fn nth_page(
     connection: &Connection,
     mut request: v1::SearchItemRequest,
@@ -85,8 +77,7 @@ pub(crate) async fn nth_page(
     Ok(request)
 }
 
-/// Runs searches that are not measured: those of the class of rare words, shifted, until connections and caches of the
-/// operating system are warm.
+/// Runs searches that are not measured, so that connections and caches of the operating system are warm.
 pub(super) async fn warm_up(connection: &Connection, texts: &[String]) -> anyhow::Result<()> {
     for text in texts {
         let asked = Asked { text: text.clone(), ..Asked::default() };
@@ -102,9 +93,4 @@ pub(super) fn millis(histogram: &Histogram<u64>, quantile: f64) -> Option<f64> {
 
 pub(super) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// Returns whether the first search of a class says nothing, because the page before it has counted already.
-pub(super) fn first_is_known(class: Class) -> bool {
-    class.is_deep()
 }

@@ -12,13 +12,14 @@ use anyhow::ensure;
 use hdrhistogram::Histogram;
 use souk_client::Connection;
 use souk_proto::v1;
+use souk_testkit::actor::pounds;
 use tokio::{
     task::JoinSet,
     time::{MissedTickBehavior, interval},
 };
 
 use super::times::micros;
-use crate::made_up::Draws;
+use crate::{load::histogram, made_up::Draws};
 
 /// Items of a seller that are changed.
 const CHANGED: usize = 5_000;
@@ -57,8 +58,8 @@ impl Writers {
                 loop {
                     pace.tick().await;
                     let item = items[random.below(items.len() as u64) as usize];
-                    let price = 100 + i64::try_from(random.below(1_000_000)).unwrap_or(0);
-                    let outcome = if reprice(&seller, item, price).await { &changes } else { &failures };
+                    let is_changed = reprice(&seller, item, random.price()).await;
+                    let outcome = if is_changed { &changes } else { &failures };
                     outcome.fetch_add(1, Ordering::Relaxed);
                 }
             });
@@ -74,8 +75,7 @@ impl Writers {
 }
 
 async fn reprice(seller: &Connection, item_id: i64, amount_minor: i64) -> bool {
-    let unit_price = Some(v1::Money { amount_minor, currency_code: "GBP".into() });
-    let item = Some(v1::ItemDraft { unit_price, ..Default::default() });
+    let item = Some(v1::ItemDraft { unit_price: pounds(amount_minor), ..Default::default() });
     seller.call(v1::UpdateItemRequest { item_id, item, ..Default::default() }).await.is_ok()
 }
 
@@ -105,9 +105,9 @@ pub(super) async fn with_items(sellers: Vec<Connection>) -> anyhow::Result<Vec<(
 /// Renames an item again and again, and searches for it by its new name. Returns the time from the acknowledgement of
 /// the change to the answer of the search that shows it.
 pub(super) async fn own_writes(seller: &Connection, items: &[i64]) -> anyhow::Result<Histogram<u64>> {
-    let mut times = Histogram::new_with_bounds(1, 60_000_000, 3)?;
+    let mut times = histogram()?;
     for number in 0..OWN_WRITES {
-        // A word that nothing else resembles, without digits, in which no typo is forgiven.
+        // A word that no other resembles. It has no digits, because no typo is forgiven in words with digits.
         let word: String = format!("{number:05}").bytes().map(|digit| char::from(digit + 49)).collect();
         let name = Some(format!("{word} own"));
         let item_id = items[number as usize % items.len()];

@@ -9,7 +9,7 @@ use super::statements::{Parameter, Statements, calls};
 use crate::{made_up::Catalogue, search::asked::Asked};
 
 const STATEMENTS: Statements = Statements::of(include_str!("../../../sql/fts5.sql"));
-/// As much page cache as the market's readers have together, in KiB (negative, as SQLite wants it).
+/// As much page cache as the market's readers have together, in KiB, which SQLite takes as a negative number.
 const CACHE_KIB: i64 = -128 * 1024;
 /// Prepared statements that are kept.
 const PREPARED: usize = 32;

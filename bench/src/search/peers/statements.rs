@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 
-use super::super::asked::{Asked, PAGE};
+use crate::search::asked::{Asked, PAGE};
 
 /// The statements in a file under `bench/sql`.
 pub(super) struct Statements(&'static str);
