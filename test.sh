@@ -61,8 +61,8 @@ bin=$PWD/target/debug
 export BIN=$bin SOUK_BIN=$bin
 
 step "tests"
-# In two halves at once, because much of their time is waiting: the targets that begin with s (`security` and `shell`), and
-# all others.
+# In two halves that run concurrently, because much of their time is waiting: the targets that begin with s (`security` and
+# `shell`), and all others.
 first=$(mktemp)
 cargo test --workspace --test 's*' >"$first" 2>&1 &
 half=$!

@@ -2,14 +2,12 @@
 
 use std::collections::HashMap;
 
-use prost::Message as _;
 use prost_types::{
-    DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet,
-    ServiceDescriptorProto,
+    DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto, ServiceDescriptorProto,
     field_descriptor_proto::{Label, Type},
 };
 
-use crate::FILE_DESCRIPTOR_SET;
+use crate::methods::files;
 
 /// The package of the contract. The files that it imports are not part of it.
 const PACKAGE: &str = "shopping.v1";
@@ -81,8 +79,7 @@ pub struct Definition {
 /// assert_eq!(price.comment, "The price of one unit.");
 /// ```
 pub fn definitions() -> Vec<Definition> {
-    #[expect(clippy::expect_used, reason = "build.rs of this crate has written the set")]
-    let files = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).expect("a descriptor set").file;
+    let files = files();
     let mut found = Vec::new();
     for file in files.iter().filter(|file| file.package() == PACKAGE) {
         let mut reader = Reader { comments: comments(file), found: &mut found };
@@ -113,7 +110,7 @@ fn plain(comment: &str) -> String {
     lines.join("\n").trim().to_owned()
 }
 
-/// Files hold far fewer definitions than there are numbers.
+/// Converts a position to an element of a path. A file has far fewer than `i32::MAX` definitions.
 fn index(number: usize) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }

@@ -1,7 +1,7 @@
 //! The methods of the contract, read from its descriptors.
 
 use prost::Message as _;
-use prost_types::{FileDescriptorSet, MethodDescriptorProto, ServiceDescriptorProto};
+use prost_types::{FileDescriptorProto, FileDescriptorSet, MethodDescriptorProto, ServiceDescriptorProto};
 
 use crate::FILE_DESCRIPTOR_SET;
 
@@ -39,8 +39,7 @@ impl Method {
 /// assert!(methods.iter().any(|method| method.path() == "/shopping.v1.BuyerService/BuyItem"));
 /// ```
 pub fn methods() -> Vec<Method> {
-    #[expect(clippy::expect_used, reason = "build.rs of this crate has written the set")]
-    let files = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).expect("a descriptor set").file;
+    let files = files();
     let services =
         files.iter().flat_map(|file| file.service.iter().map(move |service| (file.package(), service)));
     services
@@ -48,4 +47,11 @@ pub fn methods() -> Vec<Method> {
             service.method.iter().map(move |method| Method::new(package, service, method))
         })
         .collect()
+}
+
+/// Decodes the descriptors of the contract's files and of those that they import.
+pub(crate) fn files() -> Vec<FileDescriptorProto> {
+    #[expect(clippy::expect_used, reason = "build.rs of this crate has written the set")]
+    let set = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).expect("a descriptor set");
+    set.file
 }

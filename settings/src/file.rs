@@ -34,7 +34,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Returns the key, after the sections that it is in.
+    /// Returns the names of the sections that the key is in, then the key.
     pub fn keys(&self) -> &[String] {
         &self.keys
     }
@@ -71,7 +71,7 @@ impl SettingsFile {
             let problem = error.message().to_owned();
             return Err(wrong(Mistake::new(path.to_owned(), &text, at, problem)));
         }
-        // As they are in the file, so that the first mistake is reported.
+        // In the order of the file, so that the first mistake is reported.
         entries.sort_by_key(|entry: &Entry| entry.key_at.start);
         Ok(Self { path: path.to_owned(), text, entries })
     }
@@ -96,7 +96,7 @@ impl SettingsFile {
         self.wrong(entry.value_at.clone(), problem.into())
     }
 
-    /// Returns a path as it is meant in the file: a relative one is relative to the file's folder.
+    /// Resolves a path in the file: a relative one is relative to the file's folder.
     pub fn resolved(&self, path: &str) -> PathBuf {
         let folder = self.path.parent().unwrap_or(Path::new(""));
         // Joining an absolute path replaces the folder.

@@ -1,14 +1,14 @@
-//! Guesses at what a mistyped word was to be.
+//! Guesses at what a mistyped word was meant to be.
 
-/// The maximum number of characters that a guess may differ by, for each started four of the word.
-const EDITS_PER_FOUR: usize = 1;
+/// A guess may differ from the word by one character per this many characters of the word, rounded up.
+const CHARS_PER_EDIT: usize = 4;
 
 /// Returns the candidate that is closest to a mistyped word; `None` if none is close. Case does not matter, and `_` is the
 /// same as `-`.
 pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let folded = |text: &str| text.to_lowercase().replace('_', "-");
     let word = folded(word);
-    let limit = word.chars().count().div_ceil(4) * EDITS_PER_FOUR;
+    let limit = word.chars().count().div_ceil(CHARS_PER_EDIT);
     let distances = candidates
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(&word, &folded(candidate)), candidate));

@@ -36,21 +36,22 @@ pub struct Mistake {
 impl Mistake {
     /// Describes a mistake at these bytes of the file.
     pub(crate) fn new(path: PathBuf, file: &str, at: Range<usize>, problem: String) -> Self {
-        let start = floor_char(file, at.start);
+        let start = file.floor_char_boundary(at.start);
         let begin = file[..start].rfind('\n').map_or(0, |newline| newline + 1);
         let end = file[begin..].find('\n').map_or(file.len(), |length| begin + length);
         let line = file[..begin].matches('\n').count() + 1;
-        let stop = floor_char(file, at.end).clamp(start, end.max(start));
+        let stop = file.floor_char_boundary(at.end).clamp(start, end.max(start));
         let first = file[begin..start].chars().count();
         let width = file[start..stop].chars().count().max(1);
         let text = file[begin..end].trim_end_matches('\r');
-        // Of one column each, so that the marks below stay in place.
+        // Control characters become blanks, so that the marks below stay in place.
         let text = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SHOWN_CHARS).collect();
         Self { path, line, columns: first..first + width, text, problem }
     }
 
     /// Returns the number of the line, from 1.
-    pub fn line(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn line(&self) -> usize {
         self.line
     }
 }
@@ -71,11 +72,6 @@ impl fmt::Display for Mistake {
             before = columns.start.min(SHOWN_CHARS)
         )
     }
-}
-
-/// Returns the largest index up to `at` that does not split a character.
-fn floor_char(text: &str, at: usize) -> usize {
-    (0..=at.min(text.len())).rev().find(|&index| text.is_char_boundary(index)).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -47,6 +47,6 @@ impl Order {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
         let request = GetOrderRequest { order_id: self.order };
         let found = session.call(request).await?;
-        session.printer().card(&OrderView::from(&required(found.order, "order")?).details())
+        session.printer().card(&OrderView::from(&required(found.order, "order")?))
     }
 }

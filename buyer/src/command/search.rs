@@ -4,10 +4,10 @@ use std::cell::Cell;
 
 use clap::{Args, ValueEnum};
 use souk_cli::{
-    CliSession, Failure, Paging, parse_money,
+    CliSession, Failure, Paging, Printer, parse_money,
     view::{ItemView, time},
 };
-use souk_proto::v1::{self, SearchItemRequest};
+use souk_proto::v1::{self, SearchItemRequest, SearchItemResponse};
 
 /// Search items; without words, everything
 ///
@@ -93,29 +93,32 @@ impl Search {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
         let query =
             SearchItemRequest { order_by: self.order.to_wire().into(), ..self.filters.query(session)? };
-        let is_told = Cell::new(false);
+        let is_summarized = Cell::new(false);
         self.paging
             .pages(session, async |page_size, page_token| {
                 let request = SearchItemRequest { page_size, page_token, ..query.clone() };
                 let page = session.call(request).await?;
                 // Once, however many pages there are.
-                if !is_told.replace(true) {
-                    session.printer().say(&format!("{} found", page.total_size));
-                    if page.is_wordless {
-                        session
-                            .printer()
-                            .say("the search has no letters or digits; type a word to find items");
-                    }
-                    if !page.did_you_mean.is_empty() {
-                        session.printer().say(&format!("did you mean: {}", page.did_you_mean));
-                    }
-                    if let Some(as_of) = time(page.as_of_time.as_ref()) {
-                        let told = "newer changes may be missing: the market's index can't follow at present";
-                        session.printer().say(&format!("as of {as_of}; {told}"));
-                    }
+                if !is_summarized.replace(true) {
+                    summarize(session.printer(), &page);
                 }
                 Ok((page.items.iter().map(ItemView::from).collect(), page.next_page_token))
             })
             .await
+    }
+}
+
+/// Prints the number of found items, and hints about items that may be missing.
+fn summarize(printer: &Printer, page: &SearchItemResponse) {
+    printer.say(&format!("{} found", page.total_size));
+    if page.is_wordless {
+        printer.say("the search has no letters or digits; type a word to find items");
+    }
+    if !page.did_you_mean.is_empty() {
+        printer.say(&format!("did you mean: {}", page.did_you_mean));
+    }
+    if let Some(as_of) = time(page.as_of_time.as_ref()) {
+        let reason = "newer changes may be missing: the market's index can't follow at present";
+        printer.say(&format!("as of {as_of}; {reason}"));
     }
 }

@@ -17,6 +17,6 @@ impl Show {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
         let request = GetItemRequest { item_id: self.item };
         let found = session.call(request).await?;
-        session.printer().card(&ItemView::from(&required(found.item, "item")?).details())
+        session.printer().card(&ItemView::from(&required(found.item, "item")?))
     }
 }

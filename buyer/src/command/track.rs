@@ -15,7 +15,7 @@ pub(crate) struct Track {
     order: i64,
 }
 
-/// The width of a terminal that does not tell its own.
+/// The assumed width of a terminal that does not report its own.
 const USUAL_WIDTH: usize = 80;
 
 /// How a stream ended.
@@ -99,8 +99,8 @@ fn show(session: &CliSession, position: &RidePositionView, is_live: bool) -> Res
     if !is_live {
         return printer.event(position, &position.sentence());
     }
-    // Back to the beginning of the line, and away with what stood there (ECMA-48, EL). A line that is wider than the
-    // terminal would be left behind above the next one.
+    // Returns to the beginning of the line and erases it (ECMA-48, EL). A line that is wider than the terminal would
+    // wrap, and its first row would remain.
     let width = printer.width().unwrap_or(USUAL_WIDTH);
     let line = position.line(width, |when| printer.time_of_day(when));
     printer.write_raw(&format!("\r\x1b[K{line}"))

@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use souk_certs::identity::Role;
 use souk_proto::v1::{self, ItemDraft, track_ride_request::Message};
 use souk_testkit::{
-    actor::{Actor, draft, place},
+    actor::{Actor, draft, place, pounds},
     gate::Gate,
     local::{LocalMarket, LocalMarketOptions, StoreKind},
-    terminal::Terminal,
+    terminal::{Running, Terminal},
 };
 
 const BUYER: &str = env!("CARGO_BIN_EXE_buyer");
@@ -64,6 +64,25 @@ async fn search(bob: &Terminal, arguments: &[&str]) -> Vec<Value> {
         }
         assert!(begin.elapsed() < VISIBLE_WITHIN, "{arguments:?} finds nothing");
     }
+}
+
+/// Returns the next line of a program's output, parsed as JSON.
+async fn next(running: &mut Running) -> Value {
+    serde_json::from_str(&running.line().await).expect("JSON")
+}
+
+/// Sends positions of a ride, each ten seconds after the one before it.
+async fn send_positions(alice: &Actor, ride_id: &str, count: i64) {
+    let now = souk_certs::clock::now().unix_timestamp();
+    let position = |n: i64| v1::TrackRideRequest {
+        message: Some(Message::Position(v1::TrackedPosition {
+            location: place(0.01 * n as f64),
+            time: Some(souk_proto::Timestamp { seconds: now - 100 + 10 * n, nanos: 0 }),
+        })),
+    };
+    let first = v1::TrackRideRequest { message: Some(Message::RideId(ride_id.to_owned())) };
+    let messages: Vec<_> = [first].into_iter().chain((1..=count).map(position)).collect();
+    alice.connection.rides().track_ride(tokio_stream::iter(messages)).await.expect("tracked");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -196,7 +215,7 @@ async fn a_wish_brings_news_of_the_item_also_to_who_was_away() {
     assert_eq!(bob.run(&["wish", "list", "--output", "json"]).await.rows().len(), 1);
 
     // No client is listening yet.
-    let cheaper = ItemDraft { unit_price: souk_testkit::actor::pounds(999), ..ItemDraft::default() };
+    let cheaper = ItemDraft { unit_price: pounds(999), ..ItemDraft::default() };
     shop.alice.update(shop.lamp, cheaper).await.expect("updated");
     let mut listening = bob.start(&["listen"]);
     let sentence = listening.line().await;
@@ -206,7 +225,7 @@ async fn a_wish_brings_news_of_the_item_also_to_who_was_away() {
     // What was shown once is not shown again.
     let mut listening = bob.start(&["listen", "--output", "ndjson"]);
     shop.alice.delete(shop.lamp).await.expect("deleted");
-    let event: Value = serde_json::from_str(&listening.line().await).expect("JSON");
+    let event = next(&mut listening).await;
     assert_eq!(event["kind"], json!("item_withdrawn"), "{event}");
     assert_eq!(listening.interrupt().await, 0);
 }
@@ -237,25 +256,14 @@ async fn an_order_is_watched_until_it_is_there() {
 
     let ride_id = shop.alice.start_ride(order_id).await.expect("started").ride_id;
     let mut watching = bob.start(&["track", &order, "--output", "ndjson"]);
-    let now = souk_certs::clock::now().unix_timestamp();
-    let position = |n: i64| v1::TrackRideRequest {
-        message: Some(Message::Position(v1::TrackedPosition {
-            location: place(0.01 * n as f64),
-            time: Some(souk_proto::Timestamp { seconds: now - 100 + 10 * n, nanos: 0 }),
-        })),
-    };
-    let first = v1::TrackRideRequest { message: Some(Message::RideId(ride_id.clone())) };
-    let messages: Vec<_> = [first].into_iter().chain((1..=3).map(position)).collect();
-    let alice = &shop.alice.connection;
-    alice.rides().track_ride(tokio_stream::iter(messages)).await.expect("tracked");
+    send_positions(&shop.alice, &ride_id, 3).await;
     let mut seen = 0;
     while seen < 3 {
-        let line: Value = serde_json::from_str(&watching.line().await).expect("JSON");
+        let line = next(&mut watching).await;
         assert!(line["sequence"].as_i64() > Some(seen), "{line}");
         seen = line["sequence"].as_i64().expect("a number");
     }
-    let end = v1::EndRideRequest { ride_id, ..Default::default() };
-    alice.call(end).await.expect("ended");
+    shop.alice.seller().end_ride(ride_id).await.expect("ended");
     assert_eq!(watching.end().await, 0);
     let after = bob.run(&["track", &order]).await;
     assert!(after.code == 0 && after.out.contains("to go") && after.err.contains("arrived"), "{after:?}");
@@ -279,7 +287,7 @@ async fn a_watch_outlives_an_outage_and_says_so_once() {
     gate.shut().await;
     gate.reopen_after(TURNED_AWAY).await;
     // Everything comes again, after one line for each end of the outage.
-    let line: Value = serde_json::from_str(&watching.line().await).expect("JSON");
+    let line = next(&mut watching).await;
     assert_eq!(line["kind"], json!("match"), "{line}");
     let (cut, back) = (watching.error_line().await, watching.error_line().await);
     assert!(cut.starts_with("disconnected (") && back == "reconnected", "{cut}\n{back}");
@@ -293,14 +301,14 @@ async fn a_watched_search_reports_price_cuts_and_sold_out_items() {
     let bob = shop.bob().await;
     search(&bob, &["lantern"]).await;
     let mut watching = bob.start(&["watch", "lantern", "--max-price", "20 GBP", "--output", "ndjson"]);
-    let line: Value = serde_json::from_str(&watching.line().await).expect("JSON");
+    let line = next(&mut watching).await;
     assert_eq!((&line["kind"], &line["item"]["item_id"]), (&json!("match"), &json!(shop.lamp)));
-    let cheaper = ItemDraft { unit_price: souk_testkit::actor::pounds(999), ..ItemDraft::default() };
+    let cheaper = ItemDraft { unit_price: pounds(999), ..ItemDraft::default() };
     shop.alice.update(shop.lamp, cheaper).await.expect("changed");
-    let line: Value = serde_json::from_str(&watching.line().await).expect("JSON");
+    let line = next(&mut watching).await;
     assert_eq!(line["kind"], json!("price_down"), "{line}");
     shop.alice.delete(shop.lamp).await.expect("deleted");
-    let line: Value = serde_json::from_str(&watching.line().await).expect("JSON");
+    let line = next(&mut watching).await;
     assert_eq!(line["kind"], json!("gone"), "{line}");
     assert_eq!(watching.interrupt().await, 0);
 }

@@ -3,15 +3,15 @@
 
 use std::process::Stdio;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use souk_certs::identity::Role;
-use souk_proto::v1::SearchItemRequest;
+use souk_proto::v1::{CancelSaleRequest, ItemDraft, SearchItemRequest};
 use souk_testkit::{
-    actor::{Actor, draft},
-    terminal::{Ran, Terminal},
+    actor::{Actor, draft, pounds},
+    terminal::{Ran, Running, Terminal},
 };
 
-use super::{Shop, search};
+use super::{Shop, next, search};
 
 /// Buys this many lanterns in orders of one each, and returns bob's terminal.
 async fn with_orders(shop: &Shop, count: usize) -> Terminal {
@@ -107,8 +107,7 @@ async fn fields_filters_and_templates_shape_the_result() {
 async fn an_order_is_shown_with_every_field() {
     let shop = Shop::open().await;
     let bob = with_orders(&shop, 1).await;
-    let cancel =
-        souk_proto::v1::CancelSaleRequest { order_id: 1, reason: "cracked".into(), ..Default::default() };
+    let cancel = CancelSaleRequest { order_id: 1, reason: "cracked".into(), ..Default::default() };
     shop.alice.connection.call(cancel).await.expect("cancelled");
     let card = bob.run(&["order", "1", "--time", "utc"]).await;
     let field = |name: &str| {
@@ -177,10 +176,9 @@ async fn a_home_that_can_not_be_written_keeps_nobody_from_listening() {
     let mut listening = bob.start_with_errors(&["listen", "--output", "ndjson"]);
     let warning = listening.error_line().await;
     assert!(warning.contains("warning") && warning.contains("XDG_STATE_HOME"), "{warning}");
-    let cheaper =
-        souk_proto::v1::ItemDraft { unit_price: souk_testkit::actor::pounds(999), ..Default::default() };
+    let cheaper = ItemDraft { unit_price: pounds(999), ..Default::default() };
     shop.alice.update(shop.lamp, cheaper).await.expect("updated");
-    let event: Value = serde_json::from_str(&listening.line().await).expect("JSON");
+    let event = next(&mut listening).await;
     assert_eq!(event["kind"], json!("item_updated"), "{event}");
     assert_eq!(listening.interrupt().await, 0);
 
@@ -196,7 +194,7 @@ async fn a_home_that_can_not_be_written_keeps_nobody_from_listening() {
     assert!(home.join(".local/state/souk/seen").is_dir());
 }
 
-async fn listened(mut listening: souk_testkit::terminal::Running) {
+async fn listened(mut listening: Running) {
     let first = listening.error_line().await;
     assert!(first.contains("following your mailbox"), "{first}");
     assert_eq!(listening.interrupt().await, 0);
@@ -207,9 +205,6 @@ async fn a_watched_list_prints_what_is_new() {
     let shop = Shop::open().await;
     let bob = with_orders(&shop, 1).await;
     let mut watching = bob.start(&["orders", "-w", "--output", "ndjson"]);
-    let next = async |watching: &mut souk_testkit::terminal::Running| -> Value {
-        serde_json::from_str(&watching.line().await).expect("JSON")
-    };
     assert_eq!(next(&mut watching).await["order_id"], json!(1));
     assert_eq!(bob.run(&["buy", &shop.id(), "--quantity", "2"]).await.code, 0);
     let order = next(&mut watching).await;
@@ -225,9 +220,6 @@ async fn a_watched_mailbox_prints_each_change() {
     let shop = Shop::open().await;
     let bob = shop.bob().await;
     let mut watching = bob.start(&["mailbox", "-w", "--output", "ndjson"]);
-    let next = async |watching: &mut souk_testkit::terminal::Running| -> Value {
-        serde_json::from_str(&watching.line().await).expect("JSON")
-    };
     assert_eq!(next(&mut watching).await["consumers"], json!([]));
     let listening = bob.start_with_errors(&["listen", "--consumer", "desk"]);
     assert_eq!(next(&mut watching).await["consumers"][0]["name"], json!("desk"));

@@ -2,11 +2,10 @@
 
 use std::num::NonZero;
 
-use souk_proto::v1::{self, track_ride_request::Message};
 use souk_testkit::{actor::draft, screen::Screen, terminal::Terminal};
 use unicode_width::UnicodeWidthStr as _;
 
-use super::Shop;
+use super::{Shop, send_positions};
 
 const WIDE: NonZero<u16> = NonZero::new(80).expect("not 0");
 const NARROW: NonZero<u16> = NonZero::new(60).expect("not 0");
@@ -82,32 +81,13 @@ async fn statuses_have_colours_unless_the_user_wants_none() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_narrow_track_stays_on_its_line() {
     let (shop, bob) = with_orders().await;
-    let alice = &shop.alice.connection;
-    let place = |longitude| Some(v1::Location { latitude: 51.5, longitude });
-    let start = v1::StartRideRequest {
-        kind: v1::RideKind::Regular.into(),
-        vehicle: "green van".into(),
-        driver: "Eve".into(),
-        start: place(0.0),
-        stops: vec![v1::RideStop { order_id: 1, destination: place(0.1) }],
-        ..Default::default()
-    };
-    let ride_id = alice.call(start).await.expect("started").ride.expect("a ride").ride_id;
-    let now = souk_certs::clock::now().unix_timestamp();
-    let position = |n: i64| v1::TrackRideRequest {
-        message: Some(Message::Position(v1::TrackedPosition {
-            location: place(0.01 * n as f64),
-            time: Some(souk_proto::Timestamp { seconds: now - 100 + 10 * n, nanos: 0 }),
-        })),
-    };
-    let first = v1::TrackRideRequest { message: Some(Message::RideId(ride_id.clone())) };
-    let messages: Vec<_> = [first].into_iter().chain((1..=6).map(position)).collect();
-    alice.rides().track_ride(tokio_stream::iter(messages)).await.expect("tracked");
+    let ride_id = shop.alice.start_ride(1).await.expect("started").ride_id;
+    send_positions(&shop.alice, &ride_id, 6).await;
     let mut screens = [WIDE, NARROW].map(|columns| Screen::start_as_wide_as(columns, &bob, &["track", "1"]));
     for screen in &mut screens {
         screen.until(|text| text.contains("to go")).await;
     }
-    alice.call(v1::EndRideRequest { ride_id, ..Default::default() }).await.expect("ended");
+    shop.alice.seller().end_ride(ride_id).await.expect("ended");
     for mut screen in screens {
         let text = screen.until(|text| text.contains("has arrived")).await;
         // One line for all positions, and one for the end: nothing was left behind above.

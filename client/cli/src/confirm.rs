@@ -6,7 +6,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use crate::Failure;
 
-/// Tells the thread that waits for an answer that nobody needs it any more. Otherwise it would take the next line that
+/// Wakes the thread that waits for an answer when the question is abandoned. Otherwise it would take the next line that
 /// is typed, such as the next command of a shell.
 struct Abandon(Arc<OwnedFd>);
 

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, io, net::SocketAddr, time::Duration};
 
 use souk_certs::{clock::Clock, connector::Dial, credentials::Credentials};
 use souk_client::{
-    ClientConfig, Connection, Error, Inbox, MarketAddresses, Refusal, Seen,
+    ClientConfig, Connection, Error, Inbox, MarketAddresses, Seen,
     error::{Step, required},
 };
 use souk_proto::{Reason, v1};
@@ -26,6 +26,8 @@ pub const EXPIRY_WARNING: time::Duration = time::Duration::days(14);
 pub const CLOCK_TOLERANCE: time::Duration = time::Duration::seconds(30);
 /// How long to wait for a test event.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The detail of a check that was skipped after a failure.
+const NOT_CHECKED: &str = "not checked: the step before failed";
 
 /// The result of one check.
 #[derive(Clone, Debug)]
@@ -119,7 +121,7 @@ impl Findings {
         let at = self.left.front().and_then(|(_, address)| address.clone());
         self.add(outcome, detail, remedy);
         while self.left.front().is_some_and(|(_, address)| at.is_none() || *address == at) {
-            self.add(Outcome::Skip, "not checked: the step before failed", None);
+            self.add(Outcome::Skip, NOT_CHECKED, None);
         }
     }
 
@@ -157,7 +159,7 @@ impl Findings {
             }
         }
         let Ok(market) = MarketAddresses::parse(good) else {
-            let why = if is_new { "events need an account" } else { "not checked: the step before failed" };
+            let why = if is_new { "events need an account" } else { NOT_CHECKED };
             return self.add(Outcome::Skip, why, None);
         };
         let config = ClientConfig { market, ..config.clone() };
@@ -272,9 +274,7 @@ impl Findings {
                 "the market reached the callback server{others}; {} events wait for it",
                 answer.pending_count
             )),
-            Err(failure)
-                if failure.refusal().and_then(Refusal::reason) == Some(Reason::CallbackUnreachable) =>
-            {
+            Err(failure) if failure.reason() == Some(Reason::CallbackUnreachable) => {
                 let remedy = "check that the port of --listen is open to the market, and register again with it; \
                               or leave --listen out to get events by a stream";
                 let failed = Outcome::Fail(exit::UNAVAILABLE);

@@ -18,8 +18,8 @@ const SHOWN_MAX: usize = 12;
 
 /// Explain the reason of an error, or a message, field or call of the contract
 ///
-/// Without a topic, lists the reasons and calls. Fields may be written as errors name them: item.unit_price. Nothing is
-/// asked of a market.
+/// Without a topic, lists the reasons and calls. Fields may be written as errors name them: item.unit_price. Works
+/// without a market.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   {program} explain OUT_OF_STOCK
@@ -35,12 +35,13 @@ pub struct Explain {
 /// # Errors
 /// The topic is unknown, or standard output can't be written.
 pub fn explain(topic: &Explain, audience: Audience, output: Output) -> Result<(), Failure> {
+    let all = definitions();
     let text = match &topic.topic {
-        None => overview(),
-        Some(topic) => match (reason(topic), found(&definitions(), topic)) {
+        None => overview(&all),
+        Some(topic) => match (reason(topic), found(&all, topic)) {
             (Some(reason), _) => of_reason(reason, audience, output),
-            (None, found) if found.is_empty() => return Err(unknown(topic)),
-            (None, found) => of_definitions(&found, output),
+            (None, found) if found.is_empty() => return Err(unknown(topic, &all)),
+            (None, found) => of_definitions(&found, &all, output),
         },
     };
     Stdout
@@ -127,7 +128,7 @@ fn partly_named(all: &[Definition], message: &str, word: &str) -> Vec<Definition
     all.iter().filter(has_word).cloned().collect()
 }
 
-fn of_definitions(found: &[Definition], output: Output) -> String {
+fn of_definitions(found: &[Definition], all: &[Definition], output: Output) -> String {
     if is_json(output) {
         let rows: Vec<_> = found
             .iter()
@@ -142,8 +143,7 @@ fn of_definitions(found: &[Definition], output: Output) -> String {
             .collect();
         return json(&rows.into());
     }
-    let all = definitions();
-    let mut text: Vec<_> = found.iter().take(SHOWN_MAX).map(|definition| shown(definition, &all)).collect();
+    let mut text: Vec<_> = found.iter().take(SHOWN_MAX).map(|definition| shown(definition, all)).collect();
     if let Some(more) = found.len().checked_sub(SHOWN_MAX).filter(|more| *more > 0) {
         text.push(format!(
             "and {more} others of the name; add the message, such as item.{}\n",
@@ -178,11 +178,10 @@ fn shown(definition: &Definition, all: &[Definition]) -> String {
 }
 
 /// Returns the reasons and the calls, one a line.
-fn overview() -> String {
+fn overview(all: &[Definition]) -> String {
     let width = Reason::ALL.iter().map(|reason| reason.as_str().len()).max().unwrap_or(0);
     let reasons =
         Reason::ALL.iter().map(|reason| format!("  {:width$}  {}\n", reason.as_str(), reason.meaning()));
-    let all = definitions();
     let calls: Vec<_> = all.iter().filter(|definition| definition.kind == Kind::Method).collect();
     let width = calls.iter().map(|call| call.name.len()).max().unwrap_or(0);
     let calls =
@@ -190,8 +189,7 @@ fn overview() -> String {
     format!("Reasons of errors:\n{}\nCalls:\n{}", reasons.collect::<String>(), calls.collect::<String>())
 }
 
-fn unknown(topic: &str) -> Failure {
-    let all = definitions();
+fn unknown(topic: &str, all: &[Definition]) -> Failure {
     let reasons = Reason::ALL.iter().map(|reason| reason.as_str());
     let names = all.iter().flat_map(|definition| [definition.name.as_str(), last(&definition.name)]);
     let hint = match closest(topic, reasons.chain(names)) {
@@ -254,7 +252,8 @@ mod tests {
     }
 
     fn shown(topic: &str, output: Output) -> String {
-        of_definitions(&found(&definitions(), topic), output)
+        let all = definitions();
+        of_definitions(&found(&all, topic), &all, output)
     }
 
     #[test]
@@ -297,7 +296,7 @@ mod tests {
 
     #[test]
     fn unknown_topics_are_answered_with_a_guess() {
-        let hint = |topic: &str| unknown(topic).hint().unwrap();
+        let hint = |topic: &str| unknown(topic, &definitions()).hint().unwrap();
         assert_eq!(hint("OUT_OF_STOK"), "did you mean OUT_OF_STOCK?");
         assert!(hint("zzzzzzzz").contains("without a topic"));
         assert!(names("zzzzzzzz").is_empty() && names("").is_empty() && names("..").is_empty());

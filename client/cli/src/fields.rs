@@ -109,7 +109,7 @@ impl Selected {
         }
     }
 
-    /// Returns the field for a CSV file; `None` if it is an object, whose fields have columns of their own.
+    /// Returns the headings of its columns in a CSV file.
     pub(super) fn headings(&self) -> Vec<String> {
         match &self.field {
             Some(field) => field.headings().collect(),

@@ -1,4 +1,4 @@
-//! The flags that say how results are written: times, fields, and what becomes of the JSON output.
+//! The flags that say how results are written: times, fields, and filters or templates for the JSON output.
 
 use clap::Args;
 

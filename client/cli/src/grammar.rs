@@ -69,8 +69,8 @@ pub enum Shared {
     Doctor,
     /// Explain the reason of an error, or a message, field or call of the contract
     ///
-    /// Without a topic, lists the reasons and calls. Fields may be written as errors name them: item.unit_price. Nothing
-    /// is asked of a market.
+    /// Without a topic, lists the reasons and calls. Fields may be written as errors name them: item.unit_price. Works
+    /// without a market.
     Explain(Explain),
     /// Type commands, with notifications above the line (also without any command, on a terminal)
     #[command(after_help = "Examples:\n  {program} shell\n  {program} shell < commands.txt")]

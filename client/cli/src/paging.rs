@@ -1,4 +1,4 @@
-//! The flags of lists, and the loop that fetches one page or all of them, once or again and again.
+//! The flags of lists, and the loop that fetches one page or all of them, once or repeatedly.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::Failure;
 const PAGE: i32 = 50;
 /// The rows of a page when all pages are fetched: the market's maximum.
 const PAGE_OF_ALL: i32 = 200;
-/// The time between two looks at a list that is watched.
+/// The time between two requests for a result that is watched.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 /// Moves the cursor to the top left corner and clears the screen below it (ECMA-48, CUP and ED).
 const CLEAR: &str = "\x1b[H\x1b[J";
@@ -30,7 +30,7 @@ pub struct Paging {
     /// Continue where an earlier page ended.
     #[arg(long, value_name = "TOKEN", default_value = "", hide_default_value = true)]
     page_token: String,
-    /// Fetch all pages, and print each when it is there.
+    /// Fetch all pages, and print each as it arrives.
     #[arg(long)]
     all: bool,
 }
@@ -44,7 +44,7 @@ pub struct LivePaging {
     live: Live,
 }
 
-/// The flag of what can be watched.
+/// The flag of commands whose result can be watched.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct Live {
     /// Show the result again whenever it changes, until Ctrl-C. Without a terminal, print each new or changed row.
@@ -53,7 +53,7 @@ pub struct Live {
 }
 
 impl Paging {
-    /// Fetches and shows one page, or all, each when it is there. `fetch` receives the page size and token, and returns
+    /// Fetches one page, or all, and shows each as it arrives. `fetch` receives the page size and token, and returns
     /// the rows and the next token.
     ///
     /// # Errors
@@ -63,20 +63,13 @@ impl Paging {
         session: &CliSession,
         fetch: impl AsyncFn(i32, String) -> Result<(Vec<T>, String), Failure>,
     ) -> Result<(), Failure> {
-        let mut listing = session.printer().listing()?;
-        let mut token = self.page_token.clone();
-        loop {
-            let (rows, next) = fetch(self.size(), token).await?;
-            listing.add(&rows)?;
-            if !self.all || next.is_empty() {
-                listing.end(&next)?;
-                if !next.is_empty() {
-                    session.printer().say(&format!("there is more: --page-token {next}, or --all"));
-                }
-                return Ok(());
-            }
-            token = next;
+        let mut listing = session.printer().listing::<T>()?;
+        let next = self.each(&fetch, |rows| listing.add(&rows)).await?;
+        listing.end(&next)?;
+        if !next.is_empty() {
+            session.printer().say(&format!("there is more: --page-token {next}, or --all"));
         }
+        Ok(())
     }
 
     fn size(&self) -> i32 {
@@ -88,12 +81,28 @@ impl Paging {
         &self,
         fetch: &impl AsyncFn(i32, String) -> Result<(Vec<T>, String), Failure>,
     ) -> Result<Vec<T>, Failure> {
-        let (mut all, mut token) = (Vec::new(), self.page_token.clone());
+        let mut all = Vec::new();
+        self.each(fetch, |rows| {
+            all.extend(rows);
+            Ok(())
+        })
+        .await?;
+        Ok(all)
+    }
+
+    /// Fetches one page, or all, and passes each on as it arrives. Returns the token of the next page; empty if there is
+    /// none.
+    async fn each<T>(
+        &self,
+        fetch: &impl AsyncFn(i32, String) -> Result<(Vec<T>, String), Failure>,
+        mut add: impl FnMut(Vec<T>) -> Result<(), Failure>,
+    ) -> Result<String, Failure> {
+        let mut token = self.page_token.clone();
         loop {
             let (rows, next) = fetch(self.size(), token).await?;
-            all.extend(rows);
+            add(rows)?;
             if !self.all || next.is_empty() {
-                return Ok(all);
+                return Ok(next);
             }
             token = next;
         }
@@ -136,7 +145,7 @@ impl Live {
     }
 }
 
-/// Shows rows again and again, until Ctrl-C.
+/// Shows rows repeatedly, until Ctrl-C.
 async fn watch<T: Shown>(
     session: &CliSession,
     fetch: impl AsyncFn() -> Result<Vec<T>, Failure>,
@@ -182,8 +191,7 @@ async fn follow<T: Shown>(
             printer.write_raw(CLEAR)?;
             show(&rows)?;
         } else if !is_same {
-            let is_news = keys.iter().map(|key| !before.contains(key)).collect::<Vec<_>>();
-            let news = rows.into_iter().zip(is_news).filter(|(_, is_news)| *is_news);
+            let news = rows.into_iter().zip(&keys).filter(|(_, key)| !before.contains(*key));
             stream.add(&news.map(|(row, _)| row).collect::<Vec<_>>())?;
         }
         shown = keys.into_iter().collect();
@@ -191,7 +199,7 @@ async fn follow<T: Shown>(
     }
 }
 
-/// Returns what two rows have in common if there is no news between them.
+/// Returns the content of a row without the fields that change as time passes.
 fn key<T: Shown>(row: &T) -> serde_json::Result<String> {
     fn drop_passing(value: &mut Value, passing: &[&str]) {
         match value {

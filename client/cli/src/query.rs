@@ -1,4 +1,4 @@
-//! `--jq` and `--template`: what becomes of the JSON output before it is printed.
+//! `--jq` and `--template`: filters and templates that are applied to the JSON output before it is printed.
 
 use std::fmt::Display;
 
@@ -147,7 +147,7 @@ fn parse(text: &str) -> Result<Environment<'static>, Failure> {
 fn render(environment: &Environment<'_>, document: &str) -> Result<String, Failure> {
     let template = environment.get_template(TEMPLATE).map_err(|error| wrong_template(&error))?;
     let document: Value = serde_json::from_str(document).map_err(not_json)?;
-    // Whoever forgets the loop over a list names fields of its rows, and would get an empty line.
+    // A template that names fields of rows without a loop over the list would print an empty line.
     let names = document.as_object().filter(|names| names.contains_key("next_page_token"));
     let unknown = template
         .undeclared_variables(false)

@@ -1,4 +1,4 @@
-//! The market's messages about invalid fields, with words of people for the names of the contract.
+//! The market's messages about invalid fields, with everyday words in place of the contract's field names.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use souk_proto::{
     contract::{Kind, definitions},
 };
 
-/// Fields that have another name for people. All others are their names with blanks.
+/// Fields with a name of their own in messages. All others are their names with blanks.
 const WORDS: [(&str, &str); 13] = [
     ("unit_price", "price"),
     ("display_name", "name"),

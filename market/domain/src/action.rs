@@ -304,7 +304,7 @@ pub struct Reinstate {
     pub party: PartyId,
 }
 
-/// Set how much of each item was sold lately, which decides on its rank class. The caller is the market itself.
+/// Set how much of each item was sold recently, which determines its rank class. The caller is the market itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rank(pub Vec<(ItemId, SalesLevel)>);
 

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Invalid, arc_str};
+use super::Invalid;
 
 /// A category path such as `electronics/audio`: 1 to 5 parts of 1 to 40 characters from `a-z 0-9 -`, none
 /// starting or ending with `-`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Category(#[serde(with = "arc_str")] Arc<str>);
+pub struct Category(Arc<str>);
 
 impl Category {
     /// The maximum number of parts in a path.

@@ -39,7 +39,7 @@ pub struct Item {
     pub withdrawn: i64,
     /// The summary of the buyers' ratings.
     pub rating: RatingSummary,
-    /// How much of it was sold lately, as of the last daily sweep.
+    /// How much of it was sold recently, as of the last daily sweep.
     #[serde(default)]
     pub sales_level: SalesLevel,
     /// How good it is compared with others that match a search equally well. Follows from the two above.
@@ -89,7 +89,7 @@ impl Item {
         self.rank_class = RankClass::of(rating, self.sales_level);
     }
 
-    /// Sets how much was sold lately, and the rank class that follows.
+    /// Sets how much was sold recently, and the rank class that follows.
     pub(super) fn set_sales_level(&mut self, level: SalesLevel) {
         self.sales_level = level;
         self.rank_class = RankClass::of(self.rating, level);

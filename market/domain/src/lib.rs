@@ -8,7 +8,6 @@
 //! type is within its bounds.
 
 pub mod action;
-mod arc_str;
 mod audit;
 mod category;
 mod command;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::RatingSummary;
 
-/// How much of an item was sold lately, in steps of a quarter of a doubling: level 1 is one unit, level 5 two units, level
+/// How much of an item was sold recently, in steps of a quarter of a doubling: level 1 is one unit, level 5 two units, level
 /// 9 four. Level 0 is nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -62,7 +62,7 @@ impl RankClass {
     /// The mean of these, in tenths of a star.
     const PRIOR_TENTHS: i128 = 38;
 
-    /// Returns the class of an item: the Bayesian mean of its ratings plus the binary logarithm of the units sold lately,
+    /// Returns the class of an item: the Bayesian mean of its ratings plus the binary logarithm of the units sold recently,
     /// in quarters. Without sales, half of the mean.
     pub fn of(rating: RatingSummary, sales: SalesLevel) -> Self {
         let RatingSummary { count, total_stars } = rating;

@@ -12,7 +12,7 @@ use std::{borrow::Cow, sync::Arc};
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization as _;
 
-use super::{Invalid, arc_str, name};
+use super::{Invalid, name};
 
 /// The longest UTF-8 encoding of a character. A text with more bytes than its limit times this is refused
 /// before it is scanned.
@@ -23,7 +23,7 @@ macro_rules! text {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
-        pub struct $name(#[serde(with = "arc_str")] Arc<str>);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// The maximum length in characters (Unicode scalar values), after trimming and normalisation.

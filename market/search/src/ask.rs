@@ -14,7 +14,7 @@ use super::{
 
 impl Leniency {
     /// Returns the degree of those matches that need all of this leniency.
-    pub(super) fn degree(self) -> Degree {
+    pub(super) const fn degree(self) -> Degree {
         Degree(self as u8 + 1)
     }
 }
@@ -27,9 +27,9 @@ impl Degree {
     /// The whole word as typed.
     pub(super) const EXACT: Self = Self(0);
     /// In another form as typed, or as the beginning of a word.
-    pub(super) const AS_TYPED: Self = Self(Leniency::AsTyped as u8 + 1);
+    pub(super) const AS_TYPED: Self = Leniency::AsTyped.degree();
     /// All words but one, in any way. The others are degrees of a word, and this one is of a query.
-    pub(super) const ALL_BUT_ONE: Self = Self(Leniency::AllButOne as u8 + 1);
+    pub(super) const ALL_BUT_ONE: Self = Leniency::AllButOne.degree();
     /// The number of the degrees of a word.
     pub(super) const COUNT: usize = Self::ALL_BUT_ONE.0 as usize;
 
@@ -47,9 +47,9 @@ impl Degree {
 /// A query, prepared.
 pub(super) struct Ask {
     pub(super) words: Vec<Word>,
-    /// The terms of the fields that all items have which the filters allow.
+    /// The facts that the filters require of an item; see [`schema::Fields::facts`].
     pub(super) facts: Vec<String>,
-    /// The prices that the filters allow, if not all: the currency, the least and the most.
+    /// The prices that the filters allow, unless it is all of them: currency, minimum and maximum.
     pub(super) price: Option<(u64, i64, i64)>,
     /// The least mean rating.
     pub(super) rating: Option<f64>,
@@ -133,7 +133,7 @@ impl Ask {
     }
 }
 
-/// Two hashes of the same thing under random keys, so that nobody can make up two queries with the same.
+/// Two hashes of the same query under random keys, so that nobody can construct two queries with the same key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key([u64; 2]);
 

@@ -1,7 +1,7 @@
 //! The number of matches of a query, in all and in each category, kept between searches.
 //!
-//! A segment's count holds while the segment exists. Of documents that were deleted since, only those are looked at.
-//! So a commit costs the next search of the same thing little, however many items match.
+//! The count of a segment is valid as long as the segment exists, and only documents deleted since then are subtracted. So
+//! repeating a search after a commit costs little, however many items match.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -19,9 +19,9 @@ use super::{
 
 /// The maximum size of what is kept, in bytes.
 const MAX_BYTES: u64 = 32 * 1024 * 1024;
-/// About how many counts are kept, which only determines the size of the tables.
+/// The expected number of counts, which only determines the size of the tables.
 const USUAL_COUNTS: usize = 16_384;
-/// Room for a count beside its categories, in bytes.
+/// The size of a count without its categories, in bytes.
 const COUNT_BYTES: u64 = 128;
 /// If more documents than this were deleted since, a segment is counted again.
 const MAX_DELETED: usize = 1_024;

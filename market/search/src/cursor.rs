@@ -19,7 +19,7 @@ pub(super) enum Set<'a> {
 /// The posting lists that all hold a document; at least one.
 pub(super) type Way<'a> = Vec<List<'a>>;
 
-/// Sets of more ways than this are made into bits: a cursor looks at each way for every document.
+/// Sets of more ways than this become bits, because a cursor reads every way at each step.
 const MAX_WAYS: usize = 8;
 
 impl<'a> Set<'a> {
@@ -32,6 +32,11 @@ impl<'a> Set<'a> {
         let is_few = ways.len() <= MAX_WAYS;
         let set = Self::Ways(ways);
         if is_few { Ok(set) } else { Ok(Self::of_bits(set.bits(documents, effort)?)) }
+    }
+
+    /// Creates the set of the documents in a posting list, which is empty if there is no list.
+    pub(super) fn of_list(list: Option<List<'a>>) -> Self {
+        Self::Ways(list.map(|list| vec![list]).into_iter().collect())
     }
 
     pub(super) fn of_bits(bits: Bits) -> Self {
@@ -182,7 +187,7 @@ impl Cursor<'_> {
                     }
                     return document;
                 }
-                // The first has ended, too: it says so for all.
+                // `document` reads only the first, so that one must end as well.
                 all.first_mut().map_or(TERMINATED, |first| first.seek(TERMINATED))
             }
             Self::Any(any) => any.iter_mut().map(|cursor| cursor.seek(target)).min().unwrap_or(TERMINATED),
@@ -193,6 +198,11 @@ impl Cursor<'_> {
     pub(super) fn has(&mut self, document: DocId) -> bool {
         self.seek(document) == document
     }
+}
+
+/// Returns how many of the sets have a document.
+pub(super) fn how_many_have(cursors: &mut [Cursor<'_>], document: DocId) -> usize {
+    cursors.iter_mut().map(|cursor| usize::from(cursor.has(document))).sum()
 }
 
 /// Returns whether all sets have a document.

@@ -10,7 +10,7 @@ use std::{
 
 use tantivy::TantivyError;
 
-/// After this many postings, a search looks whether its caller still waits.
+/// The number of postings after which a search checks again whether its caller still waits.
 const LOOK_EVERY: u64 = 65_536;
 
 /// Why a search stopped without a result.

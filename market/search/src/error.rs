@@ -55,7 +55,7 @@ impl From<Stop> for SearchError {
     fn from(stop: Stop) -> Self {
         match stop {
             Stop::Index(error) => Self::Index(error),
-            // Both are handled before: an expensive search goes on elsewhere, and nobody learns of one given up.
+            // Neither gets here: an expensive search continues on another thread, and one given up has no caller.
             Stop::TooExpensive | Stop::GivenUp => Self::Overloaded,
         }
     }

@@ -9,7 +9,7 @@ use super::{
     effort::{Effort, Stop},
     hidden::Hidden,
     orders,
-    place::Place,
+    place::{Place, first},
     resolve::{Resolved, Scope},
     schema::Fields,
     segment::{Segment, Snapshot},
@@ -19,7 +19,7 @@ use super::{
 
 /// A search by relevance that finds fewer than this goes beyond the words as typed.
 const ENOUGH: u64 = 10;
-/// In other orders, what is found beyond that is not at the end. So it is left out if there is anything else.
+/// In other orders, looser matches would not come last, so they are left out if anything matches as typed.
 const ENOUGH_IN_OTHER_ORDERS: u64 = 1;
 
 /// A query on one state of the index.
@@ -138,10 +138,4 @@ impl Execution<'_> {
     fn resolved<'s>(&'s self, segment: &'s Segment) -> Resolved<'s> {
         Resolved::new(Scope { segment, ask: &self.ask, hidden: self.hidden.documents(segment) })
     }
-}
-
-fn first(mut places: Vec<Place>, most: usize) -> Vec<Place> {
-    places.sort_unstable();
-    places.truncate(most);
-    places
 }

@@ -47,7 +47,7 @@ pub(super) struct Hits {
     pub(super) leniency: Leniency,
     /// The number of matches as typed.
     pub(super) as_typed: u64,
-    /// If nothing matches as typed: the query's words for which similar ones count, each with those.
+    /// If nothing matches as typed: the query's words for which similar ones count, each with these.
     pub(super) near: Vec<(String, Vec<String>)>,
 }
 
@@ -99,7 +99,7 @@ impl Reader {
         let hidden = self.hidden.of(&query.hidden_sellers, &snapshot)?;
         let mut execution = self.execution(&snapshot, &hidden, Ask::new(query, &self.wording));
         let Found { leniency, as_typed, all } = match query.after {
-            // As far as on the first page, or else the pages would not continue one another.
+            // As far as for the first page: otherwise items would be missing or repeated between pages.
             Some(cursor) => execution.up_to(cursor.leniency, effort)?,
             None => execution.as_far_as_needed(query, effort)?,
         };

@@ -105,7 +105,7 @@ impl IndexHome {
                 }
             })
         };
-        // The wording has a cache, which is whole after any panic: it computes outside of its locks.
+        // The cache of the wording stays consistent after a panic: values are computed outside its locks.
         let existing = panic::catch_unwind(AssertUnwindSafe(opening))
             .unwrap_or_else(|_| Err("the index library panicked on it".to_owned()));
         match existing {

@@ -6,7 +6,7 @@ use super::{
     ask::Degree,
     bits::Bits,
     columns::partition,
-    cursor::{Cursor, Set},
+    cursor::{Cursor, Set, how_many_have},
     effort::{Effort, Stop},
     resolve::{Filter, Resolved, Scope, Where},
 };
@@ -151,7 +151,7 @@ impl<'a> Walk<'a> {
         Ok(document)
     }
 
-    /// Looks whether the other sets have a document. If not, returns where the next can be.
+    /// Checks whether the other sets have a document. If not, returns the first document at which they might.
     fn look(&mut self, document: DocId) -> Result<(), DocId> {
         let mut misses = self.misses;
         for other in &mut self.others {
@@ -182,7 +182,7 @@ impl<'a> Test<'a> {
 
     /// Returns whether a document would match if it were not deleted. Must be asked in order.
     pub(super) fn holds(&mut self, document: DocId) -> bool {
-        let missing = self.words.iter_mut().filter_map(|word| (!word.has(document)).then_some(())).count();
+        let missing = self.words.len() - how_many_have(&mut self.words, document);
         missing <= self.misses && self.filter.admits_deleted(document)
     }
 }

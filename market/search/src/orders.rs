@@ -11,7 +11,7 @@ use super::{
     columns::{Columns, partition},
     effort::{Effort, Stop},
     matches::{Matches, matches},
-    place::Place,
+    place::{Place, first},
     resolve::Resolved,
     segment::Segment,
 };
@@ -56,16 +56,6 @@ pub(super) fn page(
         }
     }
     Ok(places)
-}
-
-/// Returns the first places, in order.
-fn first(mut places: Vec<Place>, most: usize) -> Vec<Place> {
-    if places.len() > most && most > 0 {
-        places.select_nth_unstable(most - 1);
-    }
-    places.truncate(most);
-    places.sort_unstable();
-    places
 }
 
 /// Walks through all documents of a segment after a place.

@@ -49,3 +49,13 @@ impl Place {
         Self { group, value, item }
     }
 }
+
+/// Returns the first places, in order.
+pub(super) fn first(mut places: Vec<Place>, most: usize) -> Vec<Place> {
+    if places.len() > most && most > 0 {
+        places.select_nth_unstable(most - 1);
+    }
+    places.truncate(most);
+    places.sort_unstable();
+    places
+}

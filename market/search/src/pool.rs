@@ -30,7 +30,7 @@ const THREADS_PER_CORE: usize = 2;
 const THREADS: (usize, usize) = (4, 64);
 /// The maximum number of searches of one party that wait for a thread.
 const MAX_WAITING_OF_PARTY: usize = 64;
-/// What a search costs that panicked.
+/// The cost that is charged for a search that panicked.
 const PANIC_COST: u64 = 100_000;
 /// How long a search waits for a thread. With the time to respond, it stays within the promised 50 ms.
 const THREAD_WAIT: Duration = Duration::from_millis(45);

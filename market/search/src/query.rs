@@ -32,7 +32,7 @@ pub struct SearchQuery {
     pub hidden_sellers: Arc<HashSet<PartyId>>,
     /// Only items that are in stock.
     pub in_stock: bool,
-    /// Never forgive typos, even if nothing matches as typed.
+    /// Never go beyond the words as typed, even if nothing matches them.
     pub is_exact: bool,
     /// The order of the items.
     pub order: SearchOrder,

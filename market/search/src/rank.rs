@@ -6,7 +6,7 @@ use souk_domain::{Item, RankClass};
 const CLASSES: u64 = RankClass::COUNT as u64;
 /// Names with more words rank like those with this many.
 const MAX_NAME_WORDS: u64 = 63;
-/// The bits of an item's number. The highest are cut off, which no number has.
+/// How many bits of an item's number are kept. No item has a number with more.
 const NUMBER_BITS: u32 = 50;
 
 /// Returns the rank of an item whose name has this many words. Higher ones come first: in stock, then by quality, then

@@ -21,7 +21,7 @@ pub(super) enum Where {
     Anywhere,
 }
 
-/// What is searched.
+/// A query, and the segment in which it is executed.
 #[derive(Clone, Copy)]
 pub(super) struct Scope<'a> {
     pub(super) segment: &'a Segment,
@@ -72,10 +72,7 @@ impl<'a> Resolved<'a> {
     /// Returns the documents that have each of the facts.
     pub(super) fn facts(&self) -> Result<&[Set<'a>], Stop> {
         let facts = kept_or(&self.facts, || {
-            let set = |fact: &String| {
-                let list = self.scope.segment.postings.facts.list(fact)?;
-                Ok(Set::Ways(list.map(|list| vec![list]).into_iter().collect()))
-            };
+            let set = |fact: &String| Ok(Set::of_list(self.scope.segment.postings.facts.list(fact)?));
             self.scope.ask.facts.iter().map(set).collect()
         });
         facts.map(Vec::as_slice)
@@ -85,7 +82,7 @@ impl<'a> Resolved<'a> {
     pub(super) fn whole(&self) -> Result<&Set<'a>, Stop> {
         kept_or(&self.whole, || {
             let list = self.scope.segment.postings.whole.list(self.scope.ask.whole)?;
-            Ok(Set::Ways(list.map(|list| vec![list]).into_iter().collect()))
+            Ok(Set::of_list(list))
         })
     }
 

@@ -147,8 +147,8 @@ pub(super) fn pairs<W: AsRef<str>>(words: &[W]) -> impl Iterator<Item = String> 
     words.windows(2).map(|pair| words::pair(pair[0].as_ref(), pair[1].as_ref()))
 }
 
-/// Returns the hash of a text of these words, repetitions left out, as queries are. Items of another text with the same
-/// hash do no harm: they count as an equal text only if they have all the words.
+/// Returns the hash of a text of these words, repetitions left out, as queries are. A collision does no harm: an item
+/// counts as equal only if it also has all the words.
 pub(super) fn whole<W: AsRef<str>>(words: &[W]) -> [u8; 6] {
     // FNV-1a (Fowler, Noll and Vo): stable, unlike the hashes of the standard library.
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
@@ -196,7 +196,8 @@ fn starts(name: &Indexed) -> String {
     starts.into_iter().collect::<Vec<_>>().join(" ")
 }
 
-fn with_ancestors(category: &Category) -> impl Iterator<Item = &str> {
+/// Returns the paths of a category and of those above it.
+pub(super) fn with_ancestors(category: &Category) -> impl Iterator<Item = &str> {
     let path = category.as_str();
     path.match_indices('/').map(|(end, _)| &path[..end]).chain([path])
 }

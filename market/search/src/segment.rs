@@ -52,7 +52,7 @@ pub(super) struct List<'a> {
 }
 
 impl Snapshot {
-    /// Opens the segments. What is known of them from an earlier snapshot is kept.
+    /// Opens the segments. Those that an earlier snapshot has are reused, with their deletions brought up to date.
     pub(super) fn open(segments: &[SegmentReader], fields: &Fields, earlier: &Self) -> tantivy::Result<Self> {
         let known: HashMap<SegmentId, &Segment> =
             earlier.segments.iter().map(|segment| (segment.id, segment)).collect();

@@ -25,16 +25,16 @@ const LETTERS_FOR_TYPOS: [usize; 2] = [4, 8];
 const MAX_FORGIVING_WORDS: [usize; 2] = [8, 4];
 /// The maximum number of words that stand for a misspelt one at each number of typos. The most frequent ones count.
 const MAX_NEAR_WORDS: usize = 64;
-/// What it costs to look for a word in a dictionary, at most, in postings, and the share of the dictionary's terms.
+/// The maximum cost of searching a dictionary for near words, in postings. Below that, one for this many of its terms.
 const MAX_WALK_COST: u64 = 20_000;
 const WALK_SHARE: u64 = 4;
-/// What it costs to prepare that, for each letter and typo, in postings.
+/// The cost of building the automaton of a word, in postings, for each letter and typo.
 const LETTER_COST: u64 = 100;
 
 /// The maximum size of what is kept, in bytes, and about how many entries that makes.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
 const USUAL_ENTRIES: usize = 4_096;
-/// Room for an entry beside its words, and for a word beside its letters, in bytes.
+/// The size of an entry without its words, and of a word without its letters, in bytes.
 const ENTRY_BYTES: u64 = 160;
 const WORD_BYTES: u64 = 32;
 

@@ -1,11 +1,9 @@
 //! Suggests what was meant by a query that only other spellings match.
 
-use std::collections::HashSet;
-
-use souk_domain::{Item, Sku};
+use souk_domain::Item;
 
 use super::{
-    Leniency, SearchQuery,
+    ItemTerms, Leniency, SearchQuery,
     ask::{Ask, Degree, Word},
     words::{self, Wording},
 };
@@ -29,10 +27,7 @@ pub(super) fn did_you_mean(
     wording: &Wording,
 ) -> Option<String> {
     let item = first.filter(|_| !near.is_empty())?;
-    let texts =
-        [Some(item.name.as_str()), Some(item.description.as_str()), item.sku.as_ref().map(Sku::as_str)];
-    let texts = texts.into_iter().flatten().map(|text| wording.indexed(text));
-    let has: HashSet<String> = texts.flat_map(|text| text.typed.into_iter().chain(text.also)).collect();
+    let has = ItemTerms::of(item, wording);
     let wanted = wording.wanted(query.text.as_str());
     let is_there = |word: &str| {
         let ways = wanted.iter().filter(|wanted| wanted.typed == word).flat_map(|wanted| &wanted.ways);
@@ -41,9 +36,7 @@ pub(super) fn did_you_mean(
     let corrections: Vec<(String, String)> = near
         .iter()
         .filter(|(word, _)| !is_there(word))
-        .filter_map(|(word, near)| {
-            Some((word.clone(), near.iter().find(|near| has.contains(*near))?.clone()))
-        })
+        .filter_map(|(word, near)| Some((word.clone(), near.iter().find(|near| has.contains(near))?.clone())))
         .collect();
     (!corrections.is_empty()).then(|| words::corrected(query.text.as_str(), &corrections))
 }

@@ -8,7 +8,7 @@ use tantivy::{DocId, TERMINATED};
 use super::{
     Leniency,
     ask::{Ask, Degree},
-    cursor::{Cursor, all_have},
+    cursor::{Cursor, all_have, how_many_have},
     effort::{Effort, Stop},
     matches::{Walk, cursors},
     place::Place,
@@ -147,7 +147,7 @@ impl<'a> Others<'a> {
             return true;
         }
         let Some(words) = &mut self.in_name else { return false };
-        let named = words.iter_mut().filter_map(|word| word.has(document).then_some(())).count();
+        let named = how_many_have(words, document);
         if self.form == Form::Elsewhere { named > 0 } else { named == 0 || named == words.len() }
     }
 }

@@ -64,7 +64,7 @@ impl Accounts {
         }
     }
 
-    /// Returns what has to be told of commits.
+    /// Returns the part to which commits are reported.
     pub fn kept(&self) -> KeptAccounts {
         self.kept.clone()
     }
@@ -80,7 +80,7 @@ impl Accounts {
 }
 
 impl KeptAccounts {
-    /// Drops accounts that a commit has changed. Called before anybody is told of the commit.
+    /// Drops accounts that a commit has changed. Called before the commit is reported to anyone.
     pub fn changed(&self, parties: impl Iterator<Item = PartyId>) {
         for party in parties {
             let mut changes = self.changes();
@@ -127,7 +127,7 @@ mod tests {
 
     const BOB: PartyId = PartyId(Uuid::from_u128(0xb0b));
 
-    /// Returns the accounts of an empty store, so that whoever is found was kept.
+    /// Returns the accounts of an empty store, so that an account that is found was kept.
     fn accounts(is_shared: bool) -> Accounts {
         Accounts::new(memory::open().reads, is_shared)
     }

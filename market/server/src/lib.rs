@@ -11,7 +11,7 @@
 //! | [`api`] | the gRPC services |
 //! | [`wire`] | contract messages to domain values and back; statuses |
 //! | [`ledger`] | the write path: lanes that execute commands in batches |
-//! | `ranking` | the daily sweep over what was sold lately |
+//! | `ranking` | the daily update of rank classes from recent sales |
 //! | [`relay`] | deliveries to callback servers and event streams |
 //! | [`rides`] | notifies the watchers of a ride |
 //! | [`audit`] | collects rejected identities for the audit log |

@@ -33,7 +33,7 @@ pub(crate) fn decided(rows: &mut WorkingSet, command: &Command) -> Result<Outcom
     decided_at(rows, command, NOW)
 }
 
-/// Does the same at a time.
+/// Does the same at the given time.
 pub(crate) fn decided_at(
     rows: &mut WorkingSet,
     command: &Command,

@@ -12,7 +12,7 @@
 //! - [`Tracks`]: the positions of rides.
 //! - [`Clocks`]: the market's steady time.
 //! - [`Upkeep`]: work that no call waits for, such as compacting the audit log.
-//! - [`Ranking`]: the daily sweep over what was sold lately.
+//! - [`Ranking`]: the daily sweep over what was sold recently.
 //! - [`Archive`]: removal of old orders and audit entries that an operator has copied to files.
 //! - [`Replicas`]: the other markets on the same database.
 //!
@@ -95,7 +95,7 @@ pub struct Store {
     pub clocks: Arc<dyn Clocks>,
     /// Work that no call waits for.
     pub upkeep: Arc<dyn Upkeep>,
-    /// The daily sweep over what was sold lately.
+    /// The daily sweep over what was sold recently.
     pub ranking: Arc<dyn Ranking>,
     /// Removal of what operators have archived.
     pub archive: Arc<dyn Archive>,

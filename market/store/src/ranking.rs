@@ -1,11 +1,12 @@
-//! The daily sweep over all items on sale, which finds out what was sold lately, and so the rank classes that have changed.
+//! The daily sweep over all items on sale, which finds out what was sold recently, and so the rank classes that have changed.
 //!
-//! **Guarantee.** Of all markets on a store, one at a time holds the lease of the sweep, and a day's sweep is finished once. A
-//! market that ends half-way is replaced when its lease has run out, and the next one continues where it was. Nothing
-//! depends on that for the result: the levels follow from the sums of sales, and finding them twice changes nothing.
+//! **Guarantee.** Of all markets on a store, one at a time holds the lease of the sweep, and a day's sweep is finished once. If
+//! a market stops half-way, another one continues from there when the lease has expired. The result does not depend on that:
+//! the levels follow from the sums of sales, and computing them twice changes nothing.
 //!
-//! The sweep only reads the items. Whoever runs it submits what has changed to the ledger ([`Rank`](souk_domain::action::Rank)),
-//! so that lanes remain the only writers of items, and a new class moves its item in the feed like any other change.
+//! The sweep only reads the items. The market that runs it submits the changes to the ledger
+//! ([`Rank`](souk_domain::action::Rank)), so that lanes remain the only writers of items, and a new class moves its item in
+//! the feed like any other change.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -89,10 +90,8 @@ impl SweepMark {
             }
         }
     }
-}
 
-impl SweepMark {
-    /// Notes how far the holder of the lease has come.
+    /// Records the progress of the lease's holder.
     pub(crate) fn advance(&mut self, progress: SweepProgress) {
         match progress {
             SweepProgress::Through(place, until) => (self.place, self.lease_until) = (place, until),
@@ -147,7 +146,7 @@ pub(crate) struct SellerItems {
     pub(crate) last: ItemId,
 }
 
-/// Groups the items of a step by seller, in which order they are. Leaves out those of which nothing was ever sold.
+/// Groups the items of a step, which are sorted by seller. Leaves out those of which nothing was ever sold.
 pub(crate) fn by_seller(items: &[Ranked]) -> Vec<SellerItems> {
     let mut groups: Vec<SellerItems> = Vec::new();
     for Ranked { place: SweepPlace { seller, item }, .. } in items.iter().filter(|item| item.sold > 0) {
@@ -160,15 +159,15 @@ pub(crate) fn by_seller(items: &[Ranked]) -> Vec<SellerItems> {
 }
 
 impl SweepStep {
-    /// Compares the items of a step with the units that were sold of them.
-    pub(crate) fn of(items: &[Ranked], units: &BTreeMap<ItemId, i64>, limit: usize) -> Self {
+    /// Compares the items of a step, which reads [`SWEEP_STEP`] of them if there are as many, with the units sold of each.
+    pub(crate) fn of(items: &[Ranked], units: &BTreeMap<ItemId, i64>) -> Self {
         let changed = items.iter().filter_map(|item| {
             let level = SalesLevel::of(units.get(&item.place.item).copied().unwrap_or(0));
             // The class is compared, too: a market of an older version rates items without it.
             let is_new = level != item.level || RankClass::of(item.rating, level) != item.class;
             is_new.then_some((item.place.item, level))
         });
-        let next = items.last().filter(|_| items.len() == limit).map(|item| item.place);
+        let next = items.last().filter(|_| items.len() == SWEEP_STEP).map(|item| item.place);
         Self { changed: changed.collect(), next }
     }
 }
@@ -185,8 +184,8 @@ pub trait Ranking: Send + Sync {
     /// [`SWEEP_STEP`] items, and holds up no writer.
     async fn sweep(&self, day: i64, after: SweepPlace) -> Result<SweepStep, StoreError>;
 
-    /// Notes how far the sweep has come. Returns whether it still belongs to the holder of this epoch; if not, nothing is
-    /// noted.
+    /// Records how far the sweep has come. Returns whether it still belongs to the holder of this epoch; if not, nothing is
+    /// recorded.
     async fn advance_sweep(&self, epoch: LeaseEpoch, progress: SweepProgress) -> Result<bool, StoreError>;
 }
 

@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr};
 
 use tokio::net::{TcpListener, TcpSocket};
 
-/// A port that stays taken while nobody listens on it. Otherwise another test could be given it while a market restarts.
+/// A port that stays taken while nothing listens on it. Otherwise another test could get it while a market restarts.
 pub(crate) struct Port {
     address: SocketAddr,
     _taken: TcpSocket,
@@ -14,7 +14,7 @@ impl Port {
     /// Takes a port; port 0 means a free one.
     pub(crate) fn take(address: SocketAddr) -> io::Result<Self> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        // So that a listener, which sets it too, can be bound to the port as well.
+        // With this option on both sockets, a listener can be bound to the port as well.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         Ok(Self { address: socket.local_addr()?, _taken: socket })
@@ -25,7 +25,7 @@ impl Port {
         self.address
     }
 
-    /// Listens on the port. The listener before must be closed.
+    /// Listens on the port. An earlier listener must be closed first.
     pub(crate) async fn listen(&self) -> io::Result<TcpListener> {
         TcpListener::bind(self.address).await
     }

@@ -80,7 +80,7 @@ impl Screen {
         waited.await.unwrap_or_else(|_| panic!("it never came: {}", self.text()))
     }
 
-    /// Answers a question, when it is on the last line.
+    /// Waits until a question is on the last line, and answers it.
     pub async fn answer(&mut self, question: &str, answer: &str) {
         self.until(|text| text.lines().last().is_some_and(|line| line.contains(question))).await;
         self.press(&format!("{answer}\r")).await;

@@ -105,7 +105,7 @@ fn rules_use_no_network_no_store_and_no_clock() {
 #[test]
 fn sql_is_only_in_the_store() {
     let sources = rust_sources();
-    // The peers of `bench search` are other programs than the market.
+    // The peers of `bench search` are databases, not parts of the market.
     let allowed = ["market/store", "market/tests", "bench/src/search/peers"];
     let others = sources.iter().filter(|source| !allowed.iter().any(|folder| source.is_below(folder)));
     let sql = ["SELECT ", "INSERT INTO", "DELETE FROM", "UPDATE item", "rusqlite"];

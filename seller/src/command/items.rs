@@ -76,7 +76,8 @@ enum Sort {
 }
 
 impl Items {
-    pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
+    pub(super) async fn run(mut self, session: &CliSession) -> Result<(), Failure> {
+        self.category = self.category.as_deref().map(normalized);
         let withdrawn = self.status == Some(Status::Withdrawn);
         let is_filtered = !self.words.is_empty()
             || self.category.is_some()
@@ -112,7 +113,7 @@ impl Items {
             Some(Status::Withdrawn) | None => true,
         };
         has_status
-            && self.category.as_deref().is_none_or(|category| is_below(&item.category, &normalized(category)))
+            && self.category.as_deref().is_none_or(|category| is_below(&item.category, category))
             && self.below.is_none_or(|units| item.quantity < units)
             && self.conditions.as_ref().is_none_or(|conditions| conditions.hold(item))
             && has_words(item, &self.words)

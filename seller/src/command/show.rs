@@ -27,13 +27,13 @@ pub(crate) struct Order {
 impl Show {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
         let found = session.call(GetItemRequest { item_id: self.item }).await?;
-        session.printer().card(&ItemView::from(&required(found.item, "item")?).details())
+        session.printer().card(&ItemView::from(&required(found.item, "item")?))
     }
 }
 
 impl Order {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
         let found = session.call(GetSaleRequest { order_id: self.order }).await?;
-        session.printer().card(&OrderView::from(&required(found.order, "order")?).details())
+        session.printer().card(&OrderView::from(&required(found.order, "order")?))
     }
 }

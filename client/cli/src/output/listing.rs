@@ -6,11 +6,11 @@ use souk_stdio::errln;
 
 use super::{
     look::{Output, Shown},
-    pen::{Pen, not_written, value},
+    pen::{Pen, json, json_line, not_written, value},
 };
 use crate::{
     Failure,
-    fields::{self, DataField, Selected},
+    fields::{DataField, Selected},
     neutral,
     query::Prepared,
     table::{Cell, Layout, Place},
@@ -55,8 +55,7 @@ impl<'a, T: Shown> Listing<'a, T> {
             (None, Output::Ndjson) => Form::Lines,
             (None, Output::Csv) => Form::Csv(false),
         };
-        let fields = fields::select(&look.fields, T::FIELDS)?;
-        Ok(Self { pen, form, fields, count: 0, row: PhantomData })
+        Ok(Self { pen, form, fields: pen.selected::<T>()?, count: 0, row: PhantomData })
     }
 
     /// Begins a list of rows that are printed one by one for as long as the program runs: in JSON, each is a document of
@@ -88,14 +87,14 @@ impl<'a, T: Shown> Listing<'a, T> {
                         0 => text.push_str(&head::<T>()),
                         _ => text.push_str(",\n"),
                     }
-                    let row = pen.json(row)?;
+                    let row = json(row, &self.fields)?;
                     let lines: Vec<_> = row.lines().map(|line| format!("    {line}")).collect();
                     text.push_str(&lines.join("\n"));
                 }
                 pen.write_raw(&text)?;
             }
             Form::Lines => {
-                let lines: Result<Vec<_>, _> = rows.iter().map(|row| pen.json_line(row)).collect();
+                let lines: Result<Vec<_>, _> = rows.iter().map(|row| json_line(row, &self.fields)).collect();
                 pen.write_raw(&lines?.iter().map(|line| format!("{line}\n")).collect::<String>())?;
             }
             Form::Csv(has_headings) => {
@@ -105,12 +104,12 @@ impl<'a, T: Shown> Listing<'a, T> {
             }
             Form::Query(_, collected) => {
                 for row in rows {
-                    collected.push(pen.json_line(row)?);
+                    collected.push(json_line(row, &self.fields)?);
                 }
             }
             Form::QueryEach(query) => {
                 for row in rows {
-                    pen.answer(query, &pen.json_line(row)?)?;
+                    pen.answer(query, &json_line(row, &self.fields)?)?;
                 }
             }
         }

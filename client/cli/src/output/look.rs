@@ -1,4 +1,4 @@
-//! What can be printed, and how it is to look.
+//! What can be printed, and how it looks.
 
 use serde::{Deserialize, Serialize};
 use souk_certs::clock::Clock;
@@ -34,11 +34,19 @@ pub trait Shown: Serialize {
     const COLUMNS: &'static [Column];
     /// The fields for `--fields` and CSV files. Without any, a CSV file has the columns of the table.
     const FIELDS: &'static [DataField] = &[];
-    /// The JSON fields that change as time passes, so that a change of these alone is no news when a list is watched.
+    /// The fields on a card, one for each of the [`card_cells`](Self::card_cells), in the same order. By default, those of
+    /// the table.
+    const CARD: &'static [Column] = Self::COLUMNS;
+    /// The JSON fields that change as time passes. A watched result is not printed again if only these have changed.
     const PASSING: &'static [&'static str] = &[];
 
     /// Returns the cells of the row.
     fn cells(&self) -> Vec<Cell>;
+
+    /// Returns the cells of the card.
+    fn card_cells(&self) -> Vec<Cell> {
+        self.cells()
+    }
 }
 
 /// How a printer shows results.
@@ -56,7 +64,7 @@ pub struct Look {
     pub clock: Clock,
     /// The selected fields; empty for all.
     pub(crate) fields: Vec<String>,
-    /// What becomes of the JSON output.
+    /// The filter or template that is applied to the JSON output.
     pub(crate) query: Option<Query>,
 }
 

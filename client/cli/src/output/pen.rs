@@ -1,4 +1,4 @@
-//! The lower half of the printer: what it knows of its surroundings, and how it writes.
+//! The lower half of the printer: the properties of standard output, and how it is written.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -11,7 +11,7 @@ use souk_stdio::Stdout;
 use super::look::{Look, Shown};
 use crate::{
     Failure,
-    fields::{self, Selection},
+    fields::{self, Selected, Selection},
     query::Prepared,
     table::paint,
     when::Times,
@@ -43,13 +43,13 @@ impl Pen {
         self.write_raw(&format!("{lines}\n"))
     }
 
-    /// Writes what ends its lines itself, or none.
+    /// Writes a text, without a line break after it.
     pub(super) fn write_raw(&self, text: &str) -> Result<(), Failure> {
         let written = Stdout.write_all(text.as_bytes()).and_then(|()| Stdout.flush());
         written.map_err(|error| Failure::io("write the result", error))
     }
 
-    /// Writes what a query makes of a document.
+    /// Writes the result of a query over a document.
     pub(super) fn answer(&self, query: &Prepared, document: &str) -> Result<(), Failure> {
         query.run(document)?.iter().try_for_each(|line| self.write(line))
     }
@@ -59,22 +59,12 @@ impl Pen {
         Times::new(self.look.time, self.look.clock.now())
     }
 
-    /// Returns a row as JSON with the selected fields, over several lines.
-    pub(super) fn json<T: Shown>(&self, row: &T) -> Result<String, Failure> {
-        if self.look.fields.is_empty() {
-            return serde_json::to_string_pretty(row).map_err(not_written);
-        }
-        let fields = fields::select(&self.look.fields, T::FIELDS)?;
-        serde_json::to_string_pretty(&Selection { row: &value(row)?, fields: &fields }).map_err(not_written)
-    }
-
-    /// Returns a row as JSON with the selected fields, on one line.
-    pub(super) fn json_line<T: Shown>(&self, row: &T) -> Result<String, Failure> {
-        if self.look.fields.is_empty() {
-            return serde_json::to_string(row).map_err(not_written);
-        }
-        let fields = fields::select(&self.look.fields, T::FIELDS)?;
-        serde_json::to_string(&Selection { row: &value(row)?, fields: &fields }).map_err(not_written)
+    /// Returns the selected fields of a type of results; empty for all.
+    ///
+    /// # Errors
+    /// The type has no such field.
+    pub(super) fn selected<T: Shown>(&self) -> Result<Vec<Selected>, Failure> {
+        fields::select(&self.look.fields, T::FIELDS)
     }
 
     /// Returns the style of headings.
@@ -82,10 +72,26 @@ impl Pen {
         if self.has_color { Style::new().bold() } else { Style::new() }
     }
 
-    /// Returns a heading as it is to look.
+    /// Returns a heading in the style of headings.
     pub(super) fn heading(&self, text: &str) -> String {
         paint(self.heading_style(), text)
     }
+}
+
+/// Returns a row as JSON with the selected fields, over several lines.
+pub(super) fn json(row: &impl Serialize, selected: &[Selected]) -> Result<String, Failure> {
+    if selected.is_empty() {
+        return serde_json::to_string_pretty(row).map_err(not_written);
+    }
+    serde_json::to_string_pretty(&Selection { row: &value(row)?, fields: selected }).map_err(not_written)
+}
+
+/// Returns a row as JSON with the selected fields, on one line.
+pub(super) fn json_line(row: &impl Serialize, selected: &[Selected]) -> Result<String, Failure> {
+    if selected.is_empty() {
+        return serde_json::to_string(row).map_err(not_written);
+    }
+    serde_json::to_string(&Selection { row: &value(row)?, fields: selected }).map_err(not_written)
 }
 
 /// Returns a row as a value, to look its fields up.

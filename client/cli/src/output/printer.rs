@@ -7,7 +7,7 @@ use souk_stdio::errln;
 use super::{
     listing::Listing,
     look::{Look, Output, Shown},
-    pen::{LEAST_WIDTH, Pen},
+    pen::{LEAST_WIDTH, Pen, json, json_line},
 };
 use crate::{Failure, table::wrapped, when::When};
 
@@ -59,8 +59,8 @@ impl Printer {
     pub fn one<T: Shown>(&self, row: &T) -> Result<(), Failure> {
         let pen = &self.0;
         match (&pen.look.query, pen.look.output) {
-            (Some(query), _) => pen.answer(&query.prepare()?, &pen.json(row)?),
-            (None, Output::Json) => pen.write(&pen.json(row)?),
+            (Some(query), _) => pen.answer(&query.prepare()?, &json(row, &pen.selected::<T>()?)?),
+            (None, Output::Json) => pen.write(&json(row, &pen.selected::<T>()?)?),
             (None, _) => self.list(std::slice::from_ref(row)),
         }
     }
@@ -72,9 +72,9 @@ impl Printer {
         }
         let pen = &self.0;
         let times = pen.times();
-        let fields: Vec<_> = T::COLUMNS
+        let fields: Vec<_> = T::CARD
             .iter()
-            .zip(row.cells())
+            .zip(row.card_cells())
             .filter(|(column, _)| column.is_for(pen.look.program))
             .map(|(column, cell)| (column.heading(), cell))
             .collect();
@@ -103,17 +103,17 @@ impl Printer {
     pub fn event<T: Shown>(&self, event: &T, sentence: &str) -> Result<(), Failure> {
         let pen = &self.0;
         match (&pen.look.query, pen.look.output) {
-            (Some(query), _) => pen.answer(&query.prepare()?, &pen.json_line(event)?),
+            (Some(query), _) => pen.answer(&query.prepare()?, &json_line(event, &pen.selected::<T>()?)?),
             (None, Output::Table) if pen.look.fields.is_empty() => pen.write(sentence),
             (None, Output::Csv) => Listing::endless(pen, true)?.add(std::slice::from_ref(event)),
-            (None, _) => pen.write(&pen.json_line(event)?),
+            (None, _) => pen.write(&json_line(event, &pen.selected::<T>()?)?),
         }
     }
 
-    /// Writes to standard output what ends its lines itself, or none.
+    /// Writes a text to standard output, without a line break after it.
     ///
     /// # Errors
-    /// The text can't be written for another reason than that its reader has left.
+    /// The text can't be written, for a reason other than a closed pipe.
     pub fn write_raw(&self, text: &str) -> Result<(), Failure> {
         self.0.write_raw(text)
     }

@@ -30,14 +30,5 @@ pub(super) fn cut(line: &str, width: usize) -> String {
 
 /// Breaks a text into lines.
 pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let line = lines.last_mut().filter(|line| line.chars().count() + word.chars().count() < width);
-        match line {
-            Some(line) if line.is_empty() => line.push_str(word),
-            Some(line) => line.extend([" ", word]),
-            None => lines.push(word.to_owned()),
-        }
-    }
-    lines
+    crate::table::wrapped(text, width, usize::MAX)
 }

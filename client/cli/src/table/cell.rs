@@ -14,7 +14,7 @@ pub enum Tone {
     Good,
     /// On its way.
     Busy,
-    /// Waits for somebody.
+    /// Waiting for an action, or worth a look.
     Waiting,
     /// Failed, cancelled or used up.
     Bad,

@@ -7,7 +7,7 @@ pub struct Column {
     pub(super) kind: Kind,
     /// The columns with the highest rank are left out first; those with rank 0 never.
     pub(super) rank: u8,
-    /// The program whose user is named in the column, and so need not be told.
+    /// The program that leaves the column out, because it would name the program's own user.
     own: Option<&'static str>,
 }
 
@@ -66,7 +66,7 @@ impl Column {
         self.heading
     }
 
-    /// Returns whether the column says something new to the user of this program.
+    /// Returns whether this program shows the column.
     pub(crate) fn is_for(&self, program: &str) -> bool {
         self.own != Some(program)
     }

@@ -131,19 +131,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::table::{Column, Tone};
-
-    const ORDERS: &[Column] = &[
-        Column::number("ORDER"),
-        Column::number("ITEM").rank(5),
-        Column::text("NAME"),
-        Column::number("UNITS").rank(3),
-        Column::number("TOTAL"),
-        Column::word("STATUS"),
-        Column::text("BUYER").rank(4).names_user_of("buyer"),
-        Column::text("SELLER").rank(4).names_user_of("seller"),
-        Column::word("PLACED").rank(2),
-    ];
+    use crate::{output::Shown as _, table::Tone, view::OrderView};
 
     fn orders() -> Vec<Vec<String>> {
         let carpet = "Hand-knotted wool carpet from the mountains of the north";
@@ -154,7 +142,7 @@ mod tests {
     }
 
     fn layout(program: &str, width: Option<usize>) -> Layout {
-        let columns = ORDERS.iter().enumerate().filter(|(_, column)| column.is_for(program));
+        let columns = OrderView::COLUMNS.iter().enumerate().filter(|(_, column)| column.is_for(program));
         Layout::new(columns.map(|(at, column)| Place::of(at, column)).collect(), &orders(), width)
     }
 

@@ -50,20 +50,15 @@ impl From<&v1::Account> for AccountView {
     }
 }
 
-impl AccountView {
-    /// The fields on a card, for all programs.
-    const CARD: [Column; 5] = [
+impl Shown for AccountView {
+    const LIST: &'static str = "accounts";
+    const COLUMNS: &'static [Column] = &[
         Column::word("party"),
         Column::word("role"),
         Column::prose("name"),
         Column::word("registered"),
         Column::prose("callback"),
     ];
-}
-
-impl Shown for AccountView {
-    const LIST: &'static str = "accounts";
-    const COLUMNS: &'static [Column] = &Self::CARD;
 
     fn cells(&self) -> Vec<Cell> {
         vec![
@@ -114,11 +109,11 @@ impl WhoView {
 impl Shown for WhoView {
     const LIST: &'static str = "callers";
     const COLUMNS: &'static [Column] = &[
-        AccountView::CARD[0],
-        AccountView::CARD[1],
-        AccountView::CARD[2],
-        AccountView::CARD[3],
-        AccountView::CARD[4],
+        AccountView::COLUMNS[0],
+        AccountView::COLUMNS[1],
+        AccountView::COLUMNS[2],
+        AccountView::COLUMNS[3],
+        AccountView::COLUMNS[4],
         Column::word("certificate"),
         Column::word("serial"),
         Column::word("sha-256"),
@@ -130,7 +125,7 @@ impl Shown for WhoView {
     ];
 
     fn cells(&self) -> Vec<Cell> {
-        let unknown = || vec![Cell::time(None); AccountView::CARD.len()];
+        let unknown = || vec![Cell::time(None); AccountView::COLUMNS.len()];
         let mut cells = self.account.as_ref().map_or_else(unknown, Shown::cells);
         cells.extend([
             Cell::from(&self.spiffe_id),

@@ -13,7 +13,7 @@ use crate::{
     when::When,
 };
 
-/// An item, as a row or JSON object.
+/// An item, as a row, a card or a JSON object.
 #[derive(Clone, Debug, Serialize)]
 pub struct ItemView {
     item_id: i64,
@@ -88,6 +88,22 @@ impl Shown for ItemView {
         Column::word("RATING").rank(2),
         Column::text("SELLER").rank(1).names_user_of("seller"),
     ];
+    const CARD: &'static [Column] = &[
+        Column::number("id"),
+        Column::prose("name"),
+        Column::word("category"),
+        Column::number("price"),
+        Column::number("stock"),
+        Column::word("rating"),
+        Column::prose("seller").names_user_of("seller"),
+        Column::word("seller id").names_user_of("seller"),
+        Column::word("listed"),
+        Column::word("changed"),
+        Column::word("withdrawn"),
+        Column::word("sku"),
+        Column::number("version"),
+        Column::prose("description"),
+    ];
     const FIELDS: &'static [DataField] = FIELDS;
 
     fn cells(&self) -> Vec<Cell> {
@@ -101,14 +117,23 @@ impl Shown for ItemView {
             Cell::from(&self.seller_name),
         ]
     }
+
+    fn card_cells(&self) -> Vec<Cell> {
+        let mut cells = self.cells();
+        cells.extend([
+            Cell::from(&self.seller_id),
+            Cell::time(self.create_time),
+            Cell::time(self.update_time),
+            Cell::time(self.withdraw_time),
+            Cell::or_dash(Some(self.sku.as_str())),
+            self.version.into(),
+            Cell::or_dash(Some(self.description.as_str())),
+        ]);
+        cells
+    }
 }
 
 impl ItemView {
-    /// Adds all other fields, as `show` prints them.
-    pub fn details(self) -> ItemDetails {
-        ItemDetails(self)
-    }
-
     fn stock(&self) -> Cell {
         match self.quantity {
             0 => Cell::from("sold out").tone(Tone::Bad),
@@ -143,11 +168,11 @@ const SOLD_FIELDS: [DataField; FIELDS.len() + 1] = {
 impl Shown for SoldItemView {
     const LIST: &'static str = ItemView::LIST;
     const COLUMNS: &'static [Column] = &[
-        Column::number("ID"),
-        Column::text("NAME"),
-        Column::text("CATEGORY").rank(3),
-        Column::number("PRICE"),
-        Column::number("STOCK"),
+        ItemView::COLUMNS[0],
+        ItemView::COLUMNS[1],
+        ItemView::COLUMNS[2],
+        ItemView::COLUMNS[3],
+        ItemView::COLUMNS[4],
         Column::number("SOLD"),
     ];
     const FIELDS: &'static [DataField] = &SOLD_FIELDS;
@@ -157,47 +182,6 @@ impl Shown for SoldItemView {
         // The rating and the seller give way.
         cells.truncate(Self::COLUMNS.len() - 1);
         cells.push(self.units_sold.into());
-        cells
-    }
-}
-
-/// An item with all of its fields.
-#[derive(Clone, Debug, Serialize)]
-#[serde(transparent)]
-pub struct ItemDetails(ItemView);
-
-impl Shown for ItemDetails {
-    const LIST: &'static str = ItemView::LIST;
-    const COLUMNS: &'static [Column] = &[
-        Column::number("id"),
-        Column::prose("name"),
-        Column::word("category"),
-        Column::number("price"),
-        Column::number("stock"),
-        Column::word("rating"),
-        Column::prose("seller").names_user_of("seller"),
-        Column::word("seller id").names_user_of("seller"),
-        Column::word("listed"),
-        Column::word("changed"),
-        Column::word("withdrawn"),
-        Column::word("sku"),
-        Column::number("version"),
-        Column::prose("description"),
-    ];
-    const FIELDS: &'static [DataField] = FIELDS;
-
-    fn cells(&self) -> Vec<Cell> {
-        let item = &self.0;
-        let mut cells = item.cells();
-        cells.extend([
-            Cell::from(&item.seller_id),
-            Cell::time(item.create_time),
-            Cell::time(item.update_time),
-            Cell::time(item.withdraw_time),
-            Cell::or_dash(Some(item.sku.as_str())),
-            item.version.into(),
-            Cell::or_dash(Some(item.description.as_str())),
-        ]);
         cells
     }
 }

@@ -13,8 +13,8 @@ mod till;
 
 pub use account::{AccountView, MailboxView, WhoView};
 pub use event::{EventView, sentence};
-pub use item::{CategoryView, ItemDetails, ItemView, RatingView, SoldItemView, WishView};
-pub use order::{OrderDetails, OrderView, status as order_status};
+pub use item::{CategoryView, ItemView, RatingView, SoldItemView, WishView};
+pub use order::{OrderView, status as order_status};
 pub use ride::{LocationView, RidePositionView, RideRow, RideView, TrackingView, parse_location};
 pub use sales::{DaySalesView, ItemSalesView};
 use serde::Serialize;

@@ -13,7 +13,7 @@ use crate::{
     when::When,
 };
 
-/// An order, as its buyer and its seller see it.
+/// An order, as its buyer and its seller see it: a row, a card or a JSON object.
 #[derive(Clone, Debug, Serialize)]
 pub struct OrderView {
     order_id: i64,
@@ -102,11 +102,6 @@ const FIELDS: &[DataField] = &[
 ];
 
 impl OrderView {
-    /// Adds all other fields, as `order` prints them.
-    pub fn details(self) -> OrderDetails {
-        OrderDetails(self)
-    }
-
     fn status_cell(&self) -> Cell {
         Cell::from(self.status).tone(match self.status {
             "placed" => Tone::Waiting,
@@ -131,31 +126,7 @@ impl Shown for OrderView {
         Column::text("SELLER").rank(4).names_user_of("seller"),
         Column::word("PLACED").rank(2),
     ];
-    const FIELDS: &'static [DataField] = FIELDS;
-
-    fn cells(&self) -> Vec<Cell> {
-        vec![
-            self.order_id.into(),
-            self.item_id.into(),
-            Cell::from(&self.item_name),
-            self.quantity.into(),
-            Cell::from(&self.total),
-            self.status_cell(),
-            Cell::from(&self.buyer_name),
-            Cell::from(&self.seller_name),
-            Cell::time(self.place_time),
-        ]
-    }
-}
-
-/// An order with all of its fields.
-#[derive(Clone, Debug, Serialize)]
-#[serde(transparent)]
-pub struct OrderDetails(OrderView);
-
-impl Shown for OrderDetails {
-    const LIST: &'static str = OrderView::LIST;
-    const COLUMNS: &'static [Column] = &[
+    const CARD: &'static [Column] = &[
         Column::number("order"),
         Column::word("status"),
         Column::prose("item"),
@@ -177,25 +148,38 @@ impl Shown for OrderDetails {
     const FIELDS: &'static [DataField] = FIELDS;
 
     fn cells(&self) -> Vec<Cell> {
-        let order = &self.0;
         vec![
-            order.order_id.into(),
-            order.status_cell(),
-            Cell::from(&order.item_name),
-            order.item_id.into(),
-            order.quantity.into(),
-            Cell::from(&order.price),
-            Cell::from(&order.total),
-            Cell::from(&order.buyer_name),
-            Cell::from(&order.buyer_id),
-            Cell::from(&order.seller_name),
-            Cell::from(&order.seller_id),
-            Cell::time(order.place_time),
-            Cell::time(order.ship_time),
-            Cell::time(order.deliver_time),
-            Cell::time(order.cancel_time),
-            Cell::or_dash(order.cancelled_by),
-            Cell::or_dash(Some(order.cancel_reason.as_str())),
+            self.order_id.into(),
+            self.item_id.into(),
+            Cell::from(&self.item_name),
+            self.quantity.into(),
+            Cell::from(&self.total),
+            self.status_cell(),
+            Cell::from(&self.buyer_name),
+            Cell::from(&self.seller_name),
+            Cell::time(self.place_time),
+        ]
+    }
+
+    fn card_cells(&self) -> Vec<Cell> {
+        vec![
+            self.order_id.into(),
+            self.status_cell(),
+            Cell::from(&self.item_name),
+            self.item_id.into(),
+            self.quantity.into(),
+            Cell::from(&self.price),
+            Cell::from(&self.total),
+            Cell::from(&self.buyer_name),
+            Cell::from(&self.buyer_id),
+            Cell::from(&self.seller_name),
+            Cell::from(&self.seller_id),
+            Cell::time(self.place_time),
+            Cell::time(self.ship_time),
+            Cell::time(self.deliver_time),
+            Cell::time(self.cancel_time),
+            Cell::or_dash(self.cancelled_by),
+            Cell::or_dash(Some(self.cancel_reason.as_str())),
         ]
     }
 }

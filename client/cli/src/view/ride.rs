@@ -74,6 +74,13 @@ impl From<&v1::Ride> for RideView {
     }
 }
 
+impl RideView {
+    fn orders(&self) -> Cell {
+        let ids: Vec<_> = self.order_ids.iter().map(i64::to_string).collect();
+        ids.join(", ").into()
+    }
+}
+
 impl Shown for RideView {
     const LIST: &'static str = "rides";
     const COLUMNS: &'static [Column] = &[
@@ -104,7 +111,7 @@ impl Shown for RideView {
             self.kind.into(),
             Cell::from(&self.vehicle),
             Cell::from(&self.driver),
-            self.order_ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", ").into(),
+            self.orders(),
             Cell::or_dash(self.start.map(|start| start.words())),
             Cell::time(self.start_time),
             Cell::time(self.end_time),
@@ -172,7 +179,7 @@ impl Shown for RideRow {
             status,
             Cell::from(&ride.vehicle),
             Cell::from(&ride.driver),
-            ride.order_ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", ").into(),
+            ride.orders(),
             Cell::time(ride.start_time),
             Cell::time(ride.end_time),
         ]

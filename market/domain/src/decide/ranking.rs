@@ -4,9 +4,9 @@ use super::{Decision, Effect, Rules};
 use crate::{ItemId, Ranked, SalesLevel};
 
 impl Rules<'_, '_> {
-    /// Sets how much of each item was sold lately, and what follows for its class. Leaves out items that are not listed,
-    /// and those that have both already. The version stays: a seller who edits an item must not be refused because
-    /// others bought it last month.
+    /// Sets how much of each item was sold recently, and its class accordingly. Leaves out items that are not listed, and
+    /// those that have both already. The version stays: a seller's update must not be refused because others bought the
+    /// item last month.
     pub(super) fn rank(&self, levels: &[(ItemId, SalesLevel)]) -> Decision<Ranked> {
         let listed = levels.iter().filter_map(|(id, level)| Some((self.rows.items.row(*id)?, *level)));
         let effects: Vec<Effect> = listed

@@ -62,11 +62,6 @@ impl Conditions {
         }
     }
 
-    /// Returns whether an item meets all conditions. The terms are the item's.
-    pub fn hold_for(&self, item: &Item, terms: &ItemTerms) -> bool {
-        item.is_listed() && self.missing(item, terms).is_none()
-    }
-
     /// Returns a condition that an item does not meet, the cheapest to look at first; `None` if it meets all.
     pub(super) fn missing(&self, item: &Item, terms: &ItemTerms) -> Option<Missing> {
         let Self { words, is_wordless, category, price, min_rating, seller, in_stock } = self;
@@ -105,7 +100,7 @@ impl From<Wanted> for Asked {
 
 impl Asked {
     fn is_in(&self, terms: &ItemTerms) -> bool {
-        self.ways.iter().any(|way| way.iter().all(|term| terms.has(term)))
+        self.ways.iter().any(|way| way.iter().all(|term| terms.contains(term)))
             || self.beginning.as_ref().is_some_and(|beginning| terms.has_beginning(beginning))
     }
 }
@@ -127,7 +122,7 @@ impl ItemTerms {
         self.0.iter().map(String::as_str)
     }
 
-    fn has(&self, term: &str) -> bool {
+    pub(crate) fn contains(&self, term: &str) -> bool {
         self.0.binary_search_by(|own| own.as_str().cmp(term)).is_ok()
     }
 

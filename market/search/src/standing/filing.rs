@@ -9,11 +9,12 @@ use std::{
 use souk_domain::{Category, Item, PartyId};
 
 use super::conditions::{Asked, Conditions, ItemTerms, Missing};
+use crate::schema::with_ancestors;
 
 /// The hash of a label. Two labels with one hash share a place, which costs comparisons but changes no result.
 type Label = u64;
 
-/// A difference in how often two labels were seen that is not worth filing a query anew.
+/// A query is not refiled if two labels differ by at most this in how often they were seen.
 const SLACK: u64 = 8;
 
 /// A condition by which a query can be filed: an item that meets it has all labels of one of the ways.
@@ -130,9 +131,7 @@ impl<K: Copy + Eq> Files<K> {
             labels.extend(lengths.filter_map(|length| Some(self.beginning(term.get(..length)?))));
         }
         labels.push(self.seller(item.seller));
-        let path = item.category.as_str();
-        let above = path.match_indices('/').map(|(end, _)| &path[..end]);
-        labels.extend(above.chain([path]).map(|path| self.category(path)));
+        labels.extend(with_ancestors(&item.category).map(|path| self.category(path)));
         // Different words may begin in the same way.
         labels.sort_unstable();
         labels.dedup();

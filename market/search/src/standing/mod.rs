@@ -86,7 +86,7 @@ impl<K: Copy + Ord + Hash> StandingQueries<K> {
         self.compared
     }
 
-    /// Returns whether an item matches a query. If not, and that could have been known earlier, files the query anew.
+    /// Returns whether an item matches a query. If not, and that could have been known earlier, refiles the query.
     fn compare(&mut self, key: K, item: &Item, terms: &ItemTerms) -> bool {
         let Some(query) = self.queries.get_mut(&key) else { return false };
         let Some(missing) = query.conditions.missing(item, terms) else { return true };

@@ -38,6 +38,13 @@ impl StandingQueries<usize> {
     }
 }
 
+impl Conditions {
+    /// Returns whether an item meets all conditions. The terms are the item's.
+    fn hold_for(&self, item: &Item, terms: &ItemTerms) -> bool {
+        item.is_listed() && self.missing(item, terms).is_none()
+    }
+}
+
 /// Ten thousand watchers, each of which looks for something else among lamps.
 #[test]
 fn changed_item_is_compared_with_few_of_many_queries() {

@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, time::Instant};
 use souk_domain::{Description, ItemName};
 
 use super::*;
-use crate::SearchOrder;
 
 const QUERIES: [&str; 11] = [
     "",

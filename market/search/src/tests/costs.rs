@@ -3,7 +3,7 @@
 use souk_domain::{Description, Timestamp};
 
 use super::*;
-use crate::{Leniency, SearchOrder, effort::Effort};
+use crate::{Leniency, effort::Effort};
 
 const ITEMS: i64 = 4_000;
 /// The tiers in which lamps match.

@@ -3,7 +3,7 @@
 use souk_domain::{Description, ItemName, Sku};
 
 use super::*;
-use crate::{CategoryQuery, Leniency, PriceRange, SearchOrder};
+use crate::{CategoryQuery, Leniency, PriceRange};
 
 #[tokio::test]
 async fn blank_text_finds_everything_newest_first_and_symbols_nothing() {

@@ -17,9 +17,17 @@ use std::sync::Arc;
 use souk_domain::{Category, Item, Money, PartyId, RatingSummary};
 use uuid::Uuid;
 
-use super::{IndexHome, Search, SearchPage, SearchQuery, SearchText, Wording};
+use super::{IndexHome, Search, SearchOrder, SearchPage, SearchQuery, SearchText, Wording};
 use shop::Shop;
 pub(crate) use shop::item;
+
+const ORDERS: [SearchOrder; 5] = [
+    SearchOrder::Relevance,
+    SearchOrder::PriceAscending,
+    SearchOrder::PriceDescending,
+    SearchOrder::Rating,
+    SearchOrder::Newest,
+];
 
 fn text(text: &str) -> SearchText {
     SearchText::parse(text).unwrap()
@@ -55,10 +63,15 @@ impl Market {
     /// Lists items 1, 2, 3, … by name.
     async fn of_names(names: &[&str]) -> Self {
         let market = Self::in_memory().await;
-        for (number, name) in (1..).zip(names) {
-            market.put(item(number, name));
-        }
+        market.put_named(names);
         market
+    }
+
+    /// Lists items 1, 2, 3, … by name as Alice's own writes.
+    fn put_named(&self, names: &[&str]) {
+        for (number, name) in (1..).zip(names) {
+            self.put(item(number, name));
+        }
     }
 
     async fn page(&self, query: &SearchQuery) -> SearchPage {

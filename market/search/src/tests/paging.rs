@@ -4,15 +4,6 @@ use proptest::prelude::*;
 use souk_domain::Timestamp;
 
 use super::*;
-use crate::SearchOrder;
-
-const ORDERS: [SearchOrder; 5] = [
-    SearchOrder::Relevance,
-    SearchOrder::PriceAscending,
-    SearchOrder::PriceDescending,
-    SearchOrder::Rating,
-    SearchOrder::Newest,
-];
 
 /// One item of a random shop. The values are few, so that ties are common.
 #[derive(Clone, Debug)]

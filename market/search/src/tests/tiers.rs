@@ -6,15 +6,8 @@ use proptest::{prelude::*, sample::select};
 use souk_domain::{Description, ItemName, Sku, Timestamp};
 
 use super::*;
-use crate::{PriceRange, SearchOrder, tests::plain};
+use crate::{PriceRange, tests::plain};
 
-const ORDERS: [SearchOrder; 5] = [
-    SearchOrder::Relevance,
-    SearchOrder::PriceAscending,
-    SearchOrder::PriceDescending,
-    SearchOrder::Rating,
-    SearchOrder::Newest,
-];
 const WORDS: [&str; 12] = [
     "lamp",
     "lamps",

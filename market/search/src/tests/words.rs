@@ -9,9 +9,7 @@ async fn market(names: &[&str]) -> Market {
     let languages = Languages::parse(&["en", "de"]).unwrap();
     let wording = Wording::new(languages, Synonyms::parse("sofa, couch").unwrap());
     let market = Market::open_with(Arc::default(), IndexHome::Memory, wording).await;
-    for (number, name) in (1..).zip(names) {
-        market.put(item(number, name));
-    }
+    market.put_named(names);
     market
 }
 

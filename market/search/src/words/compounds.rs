@@ -44,7 +44,7 @@ enum Bare {
 }
 
 /// Returns the parts of a folded compound, in order: each as it stands there, and as a word by itself. Empty if the word
-/// is none. Of several ways to split it, the one with the fewest parts counts.
+/// is not one. Of several ways to split it, the one with the fewest parts counts.
 pub(super) fn split(word: &str) -> Vec<(String, String)> {
     if word.len() < MIN_COMPOUND_BYTES || !word.bytes().all(|byte| byte.is_ascii_lowercase()) {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! Irregular plurals of English, which its stemmer leaves apart from their singulars.
+//! Irregular plurals of English, which its stemmer does not reduce to their singulars.
 
 /// Plurals by their singulars. A plural also stands at the end of compounds, as in `bookshelves`, unless it is too
 /// short to be told from the end of another word.

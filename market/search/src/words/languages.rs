@@ -58,7 +58,7 @@ enum Script {
 const REMEMBERED_WORDS: usize = 65_536;
 /// Shorter words have no inflections that could be told from other words.
 const MIN_LETTERS: usize = 3;
-/// Longer words are no words of a language.
+/// Longer ones are not words of a language.
 const MAX_LETTERS: usize = 40;
 
 impl Languages {
@@ -97,7 +97,7 @@ impl Languages {
         ("uk", Script::Cyrillic, Algorithm::Ukrainian),
     ];
 
-    /// Selects languages by their codes (ISO 639-1). Repetitions don't count.
+    /// Selects languages by their codes (ISO 639-1). Duplicates are ignored.
     ///
     /// # Errors
     ///
@@ -115,7 +115,7 @@ impl Languages {
         if chosen.is_empty() {
             return Ok(Self::default());
         }
-        // The order must not matter, or an index would be rebuilt for nothing.
+        // The order must not matter, or an index would be rebuilt without need.
         chosen.sort_unstable_by_key(|(code, ..)| *code);
         let shared = Shared {
             codes: chosen.iter().map(|(code, ..)| *code).collect(),

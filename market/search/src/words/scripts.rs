@@ -48,13 +48,8 @@ pub(super) fn pairs<'a>(text: &'a str, mut each: impl FnMut(&'a str)) {
 
 /// Calls `each` with every single Chinese character of a text.
 pub(super) fn han(text: &str, mut each: impl FnMut(&str)) {
-    let mut rest = text;
-    while let Some(c) = rest.chars().next() {
-        let (character, after) = rest.split_at(c.len_utf8());
-        if is_han(c) {
-            each(character);
-        }
-        rest = after;
+    for c in text.chars().filter(|c| is_han(*c)) {
+        each(c.encode_utf8(&mut [0; 4]));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use souk_certs::identity;
 use souk_domain::{PartyId, Role, Timestamp};
 use souk_proto::{
@@ -22,6 +22,7 @@ use crate::{audit, wire};
 const MAX_TOKEN_BYTES: usize = 2_048;
 
 const PARTY_ID: HeaderName = HeaderName::from_static(metadata::PARTY_ID);
+const AUTHORIZATION: HeaderName = HeaderName::from_static(metadata::AUTHORIZATION);
 const WAS_ELSEWHERE: HeaderName = HeaderName::from_static(metadata::WAS_ELSEWHERE);
 
 /// The callers that a service admits.
@@ -138,7 +139,7 @@ impl Guard {
         peer: &KnownPeer,
         now: Timestamp,
     ) -> Result<TokenInfo, Status> {
-        let authorization = only(metadata, &header::AUTHORIZATION).ok_or_else(token_required)?;
+        let authorization = only(metadata, &AUTHORIZATION).ok_or_else(token_required)?;
         // Before the token is verified: if the keys are replaced meanwhile, the result is remembered as one of the old keys.
         let generation = self.access.tokens.generation();
         // What is remembered spares the signature check. Expiry and epoch depend on the time of the call, so they are
@@ -198,7 +199,7 @@ fn party_of(peer: &KnownPeer) -> Result<PartyId, Status> {
     peer.certificate.identity().uuid().map(PartyId).ok_or_else(certificate_required)
 }
 
-/// Returns the value of a header that is there once. `HeaderMap::get` returns the first of several values, so it would
+/// Returns the value of a header that occurs exactly once. `HeaderMap::get` returns the first of several values, so it would
 /// overlook a second one.
 fn only<'a>(metadata: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     let mut values = metadata.get_all(name).iter();

@@ -13,8 +13,8 @@ use uuid::{Uuid, fmt::Hyphenated};
 
 use super::token::VerifiedToken;
 
-/// The peer of a connection. The transport adds it to the extensions of each request, so that the guard does not find the
-/// same things again for each call. Clones are the same peer.
+/// The peer of a connection. The transport adds it to the extensions of each request, so that the guard does not repeat
+/// the same work for each call. Clones are the same peer.
 ///
 /// Nothing that can change while the connection is open is remembered: expiry, revocation, suspension and epoch are
 /// checked at each call.

@@ -10,7 +10,7 @@
 //! 4. binding: the token was issued to this certificate, party and role, in the current epoch,
 //! 5. role: the service admits the role.
 //!
-//! What of this can't change while the connection is open is remembered with it ([`KnownPeer`]).
+//! [`KnownPeer`] remembers the results that can't change while the connection is open.
 //!
 //! The result is a [`Caller`] in the request's extensions. Handlers never read metadata.
 

@@ -40,8 +40,7 @@ struct Shared {
     clock: DefaultClock,
     /// Of the parties with connections.
     connected: ByParty<Arc<Limiter>>,
-    /// Of all parties. Bounded, unlike the keyed limiter of `governor`, which grows with every key until somebody
-    /// shrinks it.
+    /// Of all parties. Bounded, unlike the keyed limiter of `governor`, which grows with every key until it is shrunk.
     limiters: Cache<Identity, Arc<Limiter>>,
 }
 
@@ -76,8 +75,8 @@ impl CallRates {
         }))
     }
 
-    /// Returns the rate of a new connection of a party. It is that of the connection's certificate, which TLS has verified,
-    /// and not of `x-party-id`, with which a caller could use up another party's share.
+    /// Returns the rate of a new connection of a party. The party is that of the connection's certificate, which TLS has
+    /// verified, and not `x-party-id`, with which a caller could use up another party's share.
     pub fn of(&self, party: Identity) -> PartyRate {
         let Self(shared) = self;
         let limiter = shared.connected.of(party, || {

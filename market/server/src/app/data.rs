@@ -37,7 +37,7 @@ impl Data {
         (clock, random): (Clock, Random),
         progress: &OpeningProgress,
     ) -> Result<Self, OpenError> {
-        // First of all: what the operator has written wrong shows at once, and not after a migration.
+        // First, so that a mistake in the settings is reported at once, and not after a migration.
         let (wording, synonyms) = synonyms::open(searching)?;
         let store = open_store(config, random, progress).await?;
         let steady = SteadyClock::open(Arc::clone(&store.clocks), clock, Monotonic::SYSTEM).await?;

@@ -314,7 +314,7 @@ fn start_relay(
     })
 }
 
-/// Starts what runs beside the calls until the market closes. Returns the counts of what waits.
+/// Starts the background tasks that run until the market closes. Returns the counts of the store's backlogs.
 fn start_upkeep(
     upkeep: Arc<dyn souk_store::Upkeep>,
     synonyms: Option<synonyms::SynonymFile>,

@@ -20,7 +20,7 @@ pub struct Assignment {
 impl FromStr for Assignment {
     type Err = String;
 
-    /// Parses `SECTION.KEY=VALUE`. The value is TOML; what is not, is a text, so that quotes can be left out.
+    /// Parses `SECTION.KEY=VALUE`. A value that is not valid TOML is a string, so that quotes can be left out.
     fn from_str(text: &str) -> Result<Self, String> {
         let Some((name, value)) = text.split_once('=') else {
             return Err("write SECTION.KEY=VALUE, such as server.drain_seconds=20".to_owned());

@@ -82,18 +82,14 @@ fn is_empty(value: &Value) -> bool {
 /// Returns the value of an entry, with a path as it is meant in the file.
 fn resolved(file: &SettingsFile, entry: &Entry) -> Value {
     let name = entry.name();
-    let Some(text) = entry.value().as_str().filter(|_| PATHS.contains(&name.as_str())) else {
-        return entry.value().clone();
+    let is_path = |text: &&str| {
+        let is_elsewhere = name == STORE && (*text == MEMORY || postgres::is_address(Path::new(*text)));
+        PATHS.contains(&name.as_str()) && !is_elsewhere
     };
-    let is_elsewhere = name == STORE && (text == MEMORY || postgres::is_address(Path::new(text)));
-    if is_elsewhere {
-        return entry.value().clone();
-    }
-    // Text stays text: a path that is not UTF-8 can only come from the folder's name.
-    match file.resolved(text).into_os_string().into_string() {
-        Ok(path) => Value::String(path),
-        Err(_) => entry.value().clone(),
-    }
+    let path = entry.value().as_str().filter(is_path).map(|text| file.resolved(text));
+    // A path that is not UTF-8 stays as it is written: only the folder's name can be the cause.
+    let path = path.and_then(|path| path.into_os_string().into_string().ok());
+    path.map_or_else(|| entry.value().clone(), Value::String)
 }
 
 /// Describes what is wrong with an entry, given the parser's message about it.
@@ -110,7 +106,7 @@ fn mistake(defaults: &Table, file: &SettingsFile, entry: &Entry, message: &str) 
     file.wrong_value(entry, format!("{name} is wrong: {}", plainly(message)))
 }
 
-/// Describes a key or a section that there is not, if that is the parser's message, with a guess at what was meant.
+/// Describes an unknown key or section, if that is what the parser's message is about, and suggests a known one.
 pub(super) fn unknown(keys: &[String], message: &str) -> Option<String> {
     // Between backticks: the unknown name, then the known ones.
     let mut names = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);

@@ -185,7 +185,7 @@ pub enum ConfigError {
         /// What is wrong with it.
         problem: String,
     },
-    /// The settings don't belong together.
+    /// The settings are inconsistent.
     #[error("the settings are wrong: {}", .0.message())]
     Malformed(#[from] toml::de::Error),
     /// A value is out of bounds.

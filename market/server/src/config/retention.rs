@@ -110,16 +110,11 @@ fn between(
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
-    use crate::config::Config;
+    use crate::config::tests::load as load_file;
 
     fn load(lines: &str) -> Result<RetentionConfig, ConfigError> {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("market.toml");
-        fs::write(&file, format!("[retention]\n{lines}\n")).unwrap();
-        Config::load(Some(&file)).map(|config| config.retention)
+        load_file(&format!("[retention]\n{lines}\n")).map(|config| config.retention)
     }
 
     #[test]

@@ -59,16 +59,8 @@ pub(crate) fn read_lines(lines: &[String]) -> Result<Synonyms, ConfigError> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
-    use super::{super::Config, *};
-
-    fn load(text: &str) -> Result<Config, ConfigError> {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("market.toml");
-        fs::write(&file, text).unwrap();
-        Config::load(Some(&file))
-    }
+    use super::*;
+    use crate::config::tests::load;
 
     #[test]
     fn languages_and_synonyms_are_read() {

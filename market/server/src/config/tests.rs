@@ -3,7 +3,7 @@ use std::fs;
 use super::*;
 
 /// Loads a settings file with this text.
-fn load(text: &str) -> Result<Config, ConfigError> {
+pub(super) fn load(text: &str) -> Result<Config, ConfigError> {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("market.toml");
     fs::write(&file, text).unwrap();

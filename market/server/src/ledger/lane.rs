@@ -220,8 +220,7 @@ impl Runner {
 
     async fn carry_out(&mut self, commands: &[&Command]) -> Result<Vec<Answer>, BatchFailure> {
         let mut keys = keys_of(commands);
-        // Hardly a request was carried out before, and a store that notices a repetition when it saves need not look for
-        // one.
+        // Few requests are repetitions, and a store that notices them when it saves need not look them up first.
         let mut unread = Keys::default();
         if self.lane.notices_repetitions() && self.wary == 0 {
             std::mem::swap(&mut unread.requests, &mut keys.requests);

@@ -16,7 +16,7 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, uri::PathAndQuery};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use souk_certs::acceptor::PeerInfo;
+use souk_certs::{acceptor::PeerInfo, identity::Identity};
 use souk_proto::{metadata, reason::code_name};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
@@ -40,37 +40,39 @@ const MAX_REQUEST_ID: usize = 64;
 /// Maximum length in bytes of a method in the log. Those of the contract are shorter.
 const MAX_METHOD: usize = 96;
 
-/// A layer that applies [`AccessLog`]. Behind one pointer, because a service is cloned for each call.
+/// What the connections of a server thread share.
 #[derive(Clone, Debug)]
-pub struct AccessLogLayer(Arc<Options>);
-
-#[derive(Clone, Debug)]
-struct Options {
+pub struct AccessLogOptions {
     format: LogFormat,
     times: ThreadTimes,
     random: Random,
     refused: RefusedLines,
-    /// The connection whose calls these are, and its peer.
-    connection: Option<(Talker, PeerInfo)>,
 }
 
-impl Options {
-    fn peer(&self) -> Option<&PeerInfo> {
-        self.connection.as_ref().map(|(_, peer)| peer)
+impl AccessLogOptions {
+    /// Creates the options of a server thread, which writes lines in this format and records the durations of calls in
+    /// `times`.
+    pub fn new(format: LogFormat, times: &Arc<CallTimes>, random: Random) -> Self {
+        Self { format, times: times.of_thread(), random, refused: RefusedLines::default() }
     }
+}
+
+/// A layer that applies [`AccessLog`] to the calls of a connection. Behind one pointer, because a service is cloned for
+/// each call.
+#[derive(Clone, Debug)]
+pub struct AccessLogLayer(Arc<Connection>);
+
+#[derive(Debug)]
+struct Connection {
+    options: AccessLogOptions,
+    talker: Talker,
+    peer: PeerInfo,
 }
 
 impl AccessLogLayer {
-    /// Creates the layer of a server thread, which writes lines in this format and records the durations of calls in
-    /// `times`.
-    pub fn new(format: LogFormat, times: &Arc<CallTimes>, random: Random) -> Self {
-        let (times, refused) = (times.of_thread(), RefusedLines::default());
-        Self(Arc::new(Options { format, times, random, refused, connection: None }))
-    }
-
-    /// Returns the layer for a connection from a peer, to whose usage the calls are added.
-    pub fn of(&self, talker: Talker, peer: PeerInfo) -> Self {
-        Self(Arc::new(Options { connection: Some((talker, peer)), ..Options::clone(&self.0) }))
+    /// Creates the layer for a connection from a peer, to whose usage the calls are added.
+    pub fn new(options: &AccessLogOptions, talker: Talker, peer: PeerInfo) -> Self {
+        Self(Arc::new(Connection { options: options.clone(), talker, peer }))
     }
 }
 
@@ -102,17 +104,16 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        if let Some((talker, _)) = &self.layer.0.connection {
-            talker.add_call();
-        }
+        let Connection { options, talker, .. } = &*self.layer.0;
+        talker.add_call();
         // Only a plain id: it is copied into the log, where line breaks or escape sequences could forge
         // entries.
         let given = request.headers().get(REQUEST_ID).filter(|id| is_plain(id)).cloned();
-        let id = given.unwrap_or_else(|| new_id(self.layer.0.random.uuid_v4()));
+        let id = given.unwrap_or_else(|| new_id(options.random.uuid_v4()));
         let line = Line {
             path: request.uri().path_and_query().cloned(),
             began: Instant::now(),
-            span: CallSpan::begin(self.layer.0.times.all(), &id, &request),
+            span: CallSpan::begin(options.times.all(), &id, &request),
             id,
             layer: self.layer.clone(),
         };
@@ -144,27 +145,29 @@ struct Line {
 
 impl Line {
     fn write(self, outcome: Outcome) {
+        let Connection { options, talker, peer } = &*self.layer.0;
         let took = self.began.elapsed();
         self.span.end(outcome.code());
         let path = self.path.as_ref().map_or("", PathAndQuery::path);
-        self.layer.0.times.add(path, outcome.code(), took);
-        if let (true, Some((talker, _))) = (outcome.is_refusal(), &self.layer.0.connection) {
+        options.times.add(path, outcome.code(), took);
+        if outcome.is_refusal() {
             talker.add_refused();
         }
         // After the metrics, which do not depend on the log level.
         if !tracing::enabled!(tracing::Level::INFO) {
             return;
         }
-        if outcome.is_refusal() && !may_be_written(self.layer.0.peer().cloned(), &self.layer.0.refused) {
+        let party = peer.certificate.identity();
+        if outcome.is_refusal() && !may_be_written(party, &options.refused) {
             return;
         }
-        let who = Who(self.layer.0.peer());
+        let who = Who(party);
         let what = Method(path.trim_start_matches('/').trim_start_matches("shopping.v1."));
         let outcome = outcome.as_str();
         let millis = took.as_secs_f64() * 1_000.0;
         let id = self.id.to_str().unwrap_or_default();
-        let peer = Peer(self.layer.0.peer());
-        match self.layer.0.format {
+        let peer = peer.address;
+        match options.format {
             LogFormat::Words => {
                 tracing::info!(target: "souk::access", "{who} at {peer}: {what} {outcome} in {millis:.1} ms [{id}]");
             }
@@ -176,10 +179,9 @@ impl Line {
 }
 
 /// Returns whether there may be another line about a refused call of this party in this second.
-fn may_be_written(peer: Option<PeerInfo>, refused: &RefusedLines) -> bool {
-    let party = peer.as_ref().map(|peer| peer.certificate.identity());
+fn may_be_written(party: Identity, refused: &RefusedLines) -> bool {
     refused.admit(party, move |left_out| {
-        let who = Who(peer.as_ref());
+        let who = Who(party);
         tracing::info!(target: "souk::access", %who, left_out, "more refused calls, without a line for each");
     })
 }
@@ -200,25 +202,12 @@ impl fmt::Display for Method<'_> {
     }
 }
 
-/// Formats the source address of the connection.
-struct Peer<'a>(Option<&'a PeerInfo>);
-
-impl fmt::Display for Peer<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(peer) => peer.address.fmt(f),
-            None => f.write_str("an unknown address"),
-        }
-    }
-}
-
 /// Formats the party in the certificate.
-struct Who<'a>(Option<&'a PeerInfo>);
+struct Who(Identity);
 
-impl fmt::Display for Who<'_> {
+impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(peer) = self.0 else { return f.write_str("unknown") };
-        let identity = peer.certificate.identity();
+        let Self(identity) = self;
         f.write_str(identity.role().as_str())?;
         match identity.uuid() {
             Some(uuid) => write!(f, " {uuid}"),

@@ -19,7 +19,7 @@ mod usage;
 
 use std::{io, sync::Arc};
 
-pub use access_log::{AccessLog, AccessLogLayer};
+pub use access_log::{AccessLog, AccessLogLayer, AccessLogOptions};
 pub use activity::Activity;
 pub use admin_connections::{ADMIN_CONNECTIONS, ADMIN_WAITING};
 pub use calls::CallTimes;

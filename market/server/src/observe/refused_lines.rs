@@ -19,7 +19,7 @@ const PARTIES: usize = 4_096;
 
 /// Counts the lines about refused calls. Clones share the counts.
 #[derive(Clone)]
-pub(super) struct RefusedLines(Arc<Cache<Option<Identity>, Arc<Mutex<Counted>>>>);
+pub(super) struct RefusedLines(Arc<Cache<Identity, Arc<Mutex<Counted>>>>);
 
 /// The lines about one party in the present second.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ impl Default for RefusedLines {
 impl RefusedLines {
     /// Returns whether the line about a refused call of a party may be written. Those that may not are counted, and
     /// `report` is called with their number a second later.
-    pub(super) fn admit(&self, party: Option<Identity>, report: impl FnOnce(u64) + Send + 'static) -> bool {
+    pub(super) fn admit(&self, party: Identity, report: impl FnOnce(u64) + Send + 'static) -> bool {
         let now = Instant::now();
         let counted = self.0.get(&party).unwrap_or_else(|| {
             let fresh = Arc::new(Mutex::new(Counted::begin(now)));
@@ -98,7 +98,7 @@ mod tests {
         let lines = RefusedLines::default();
         let (sender, reports) = mpsc::channel();
         let refuse = |party: u128, times: usize| {
-            let party = Some(Identity::Buyer(Uuid::from_u128(party)));
+            let party = Identity::Buyer(Uuid::from_u128(party));
             let admit = || {
                 let sender = sender.clone();
                 lines.admit(party, move |count| sender.send(count).unwrap())

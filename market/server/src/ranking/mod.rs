@@ -1,9 +1,9 @@
 //! The daily sweep over rank classes, in the background.
 //!
-//! Each market asks for it now and then, and the store gives it to one of them at a time (`souk_store::Ranking`). The sweep reads
-//! the items on sale step by step with what was sold of them in the last 90 days, and submits what has changed to the
-//! ledger, a few dozen items at a time. It pauses after each step for as long as the step took. So it never holds up a
-//! purchase by more than a batch of some dozen others would.
+//! Each market asks for it regularly, and the store gives it to one of them at a time (`souk_store::Ranking`). The sweep
+//! reads the items on sale step by step with what was sold of them in the last 90 days, and submits what has changed to
+//! the ledger, a few dozen items at a time. It pauses after each step for as long as the step took. So it never delays a
+//! purchase for longer than a batch of a few dozen other commands would.
 //!
 //! While the clocks disagree there is no sweep: the days of the window are those of the wall clock.
 
@@ -32,7 +32,7 @@ use crate::{
     random::Random,
 };
 
-/// Interval between looks whether a sweep is due.
+/// Interval between checks whether a sweep is due.
 const LOOK: Duration = Duration::from_secs(60);
 /// How long the sweep belongs to a market that does not advance. Much longer than a step takes.
 const LEASE: Duration = Duration::from_secs(60);
@@ -44,11 +44,10 @@ pub(crate) struct Sweeper {
     ranking: Arc<dyn Ranking>,
     clock: SteadyClock,
     random: Random,
-    lease: Duration,
     report: SweepReport,
 }
 
-/// Why a sweep did not get any further.
+/// Why a sweep was interrupted.
 #[derive(Debug, thiserror::Error)]
 enum SweepError {
     #[error(transparent)]
@@ -57,7 +56,7 @@ enum SweepError {
     Ledger(#[from] LedgerError),
 }
 
-/// How the sweep gets on, for metrics. Clones share it.
+/// The progress of the sweep, for metrics. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SweepReport(Arc<Numbers>);
 
@@ -98,10 +97,10 @@ impl SweepReport {
 
 impl Sweeper {
     pub(crate) fn new(ranking: Arc<dyn Ranking>, clock: SteadyClock, random: Random) -> Self {
-        Self { ranking, clock, random, lease: LEASE, report: SweepReport::default() }
+        Self { ranking, clock, random, report: SweepReport::default() }
     }
 
-    /// Returns how the sweep gets on.
+    /// Returns the progress of the sweep.
     pub(crate) fn report(&self) -> SweepReport {
         self.report.clone()
     }
@@ -137,7 +136,7 @@ impl Sweeper {
             return Ok(());
         }
         let day = day_of(self.clock.wall().now());
-        let request = SweepRequest { day, now: self.clock.now(), lease: self.lease };
+        let request = SweepRequest { day, now: self.clock.now(), lease: LEASE };
         let look = self.ranking.claim_sweep(request).await?;
         self.report.note(look.mark, day);
         if look.is_claimed { self.sweep(look.mark, day, ledger).await } else { Ok(()) }
@@ -153,11 +152,11 @@ impl Sweeper {
             }
             let now = self.clock.now();
             let progress = match step.next {
-                Some(next) => SweepProgress::Through(next, now.plus(self.lease)),
+                Some(next) => SweepProgress::Through(next, now.plus(LEASE)),
                 None => SweepProgress::Finished(now),
             };
             if !self.ranking.advance_sweep(mark.epoch, progress).await? {
-                tracing::info!("another market goes on with updating the rank classes of items");
+                tracing::info!("another market continues to update the rank classes of items");
                 return Ok(());
             }
             let Some(next) = step.next else {
@@ -176,7 +175,7 @@ impl Sweeper {
     async fn rank(&self, levels: &[(ItemId, SalesLevel)], ledger: &Ledger) -> Result<u64, LedgerError> {
         let id = RequestId(self.random.uuid_v7(self.clock.wall().now()));
         let command = Command {
-            // No party, and so none whose share of the lane it takes.
+            // No party, so that it takes up no party's share of the lane.
             caller: PartyId(Uuid::nil()),
             request: RequestKey { id, fingerprint: Fingerprint([0; 16]) },
             validate_only: false,

@@ -185,7 +185,7 @@ impl Relay {
 
 impl RelayHandle {
     /// Notifies the relay that a commit has added events to these mailboxes. `has_callback` is whether one of them may
-    /// have a callback: if none has, nothing is due, and the relay does not look for what is.
+    /// have a callback: if none has, nothing has become due, and the relay does not look for due mailboxes.
     pub fn wake(&self, recipients: &[PartyId], has_callback: bool) {
         self.shared.wake(recipients, has_callback);
     }

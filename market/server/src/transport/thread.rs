@@ -33,7 +33,7 @@ use super::{
 use crate::{
     access::KnownPeer,
     audit::Refusals,
-    observe::{AccessLogLayer, TopTalkers},
+    observe::{AccessLogLayer, AccessLogOptions, TopTalkers},
     wire,
 };
 
@@ -144,7 +144,7 @@ impl ServerThread {
 /// Serves connections until the market stops, and then at most for the drain time.
 async fn serve(routes: Routes, shared: Shared, dealt: DealtReceiver) {
     let Shared { options, calls, answers, request_streams, ended, slowed, stop } = shared;
-    let log = AccessLogLayer::new(options.log_format, &options.times, options.random);
+    let log = AccessLogOptions::new(options.log_format, &options.times, options.random);
     let deadline = DeadlineLayer::new(CALL_TIMEOUT, request_streams.clone());
     let gate = GateOptions { rates: options.rates, streams: request_streams, closing: stop.clone() };
     let connections = Connections { ended, slowed };
@@ -162,7 +162,7 @@ async fn serve(routes: Routes, shared: Shared, dealt: DealtReceiver) {
         // flood costs no signature checks. Everything whose errors need a reason is inside `ExplainLayer`; the gate's own
         // have one. The deadline is inside admission, so that an expired call returns its permit.
         let service = ServiceBuilder::new()
-            .layer(log.of(talker.clone(), peer.clone()))
+            .layer(AccessLogLayer::new(&log, talker.clone(), peer.clone()))
             .layer(GateLayer::new(&gate, party, (refused.clone(), ending.clone())))
             .layer(ExplainLayer)
             .layer(CatchPanicLayer::custom(panicked as fn(_) -> _))

@@ -100,7 +100,7 @@ impl Watches {
     /// Starts the thread that follows the changes.
     pub fn start(parts: WatchParts) -> io::Result<Self> {
         let shared = Arc::new(Shared {
-            state: Mutex::new(State::default()),
+            state: Mutex::default(),
             is_used: AtomicBool::new(false),
             work: Notify::new(),
             progress: watch::Sender::default(),

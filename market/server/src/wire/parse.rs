@@ -138,7 +138,7 @@ impl Fields {
         Some(id)
     }
 
-    /// Parses a maximum number of rows: 0 means the default, and a larger one than the maximum is reduced to it.
+    /// Parses a maximum number of rows: 0 means the default, and a number above `most` is reduced to it.
     pub fn limit(&mut self, field: &str, limit: i32, (default, most): (usize, usize)) -> Option<usize> {
         match usize::try_from(limit) {
             Ok(0) => Some(default),

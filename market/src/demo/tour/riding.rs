@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, ensure};
 use souk_proto::v1::{self, track_ride_request::Message, watch_ride_response::Message as Seen};
-use souk_testkit::actor::draft;
+use souk_testkit::actor::{draft, place};
 
 use super::{Cast, Log};
 
@@ -22,20 +22,10 @@ pub(super) async fn tour(log: &mut Log, cast: &mut Cast) {
 }
 
 async fn ride(cast: &Cast) -> anyhow::Result<()> {
-    let place = |longitude| Some(v1::Location { latitude: 51.5, longitude });
     let basket = cast.alice.sell(draft("Basket", "home", 1_100, 2)).await?.item_id;
     let order_id = cast.bob.buy(basket, 1).await?.order_id;
     let alice = &cast.alice.connection;
-    let start = v1::StartRideRequest {
-        kind: v1::RideKind::Regular.into(),
-        vehicle: "cargo bike".into(),
-        driver: "Eve".into(),
-        start: place(0.0),
-        stops: vec![v1::RideStop { order_id, destination: place(0.1) }],
-        ..Default::default()
-    };
-    let ride = alice.call(start).await?;
-    let ride_id = ride.ride.context("a ride")?.ride_id;
+    let ride_id = cast.alice.start_ride(order_id).await?.ride_id;
 
     let request = v1::WatchRideRequest { order_id, cursor: 0 };
     let mut watched = cast.bob.connection.rides().watch_ride(request).await?.into_inner();

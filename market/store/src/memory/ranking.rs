@@ -37,7 +37,7 @@ impl Ranking for Memory {
             state.sold.range((item, days.start)..(item, days.end)).map(|(_, units)| units).sum()
         };
         let units = items.iter().map(|item| (item.place.item, units(item.place.item))).collect();
-        Ok(SweepStep::of(&items, &units, SWEEP_STEP))
+        Ok(SweepStep::of(&items, &units))
     }
 
     async fn advance_sweep(&self, epoch: LeaseEpoch, progress: SweepProgress) -> Result<bool, StoreError> {

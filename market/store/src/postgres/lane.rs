@@ -350,7 +350,7 @@ impl Lane for PostgresLane {
         let (id, count) = (self.id, i64::try_from(replays).unwrap_or(i64::MAX));
         let fill = |pipeline: &mut super::connection::Pipeline<'_>| {
             pipeline.add(sql::COUNT_REPLAYS, params![id, count]);
-            Ok(Saving { receipt: Receipt::default(), feed: None, queued: None, mailboxes: None })
+            Ok(Saving::default())
         };
         self.commit(fill).await.map(|_| ())
     }

@@ -25,7 +25,7 @@ const MARK: &str = "SELECT day, seller, item, finished_at, lease_epoch, lease_un
 /// Markets take turns, so that one of them gets the lease.
 const LOCK: &str =
     "SELECT day, seller, item, finished_at, lease_epoch, lease_until FROM rank_sweep FOR UPDATE";
-/// The epoch is above every earlier one also if the server has restarted and forgotten the last: a claim is not flushed.
+/// The epoch exceeds every earlier one, even if the server lost the last one in a restart: a claim is not flushed.
 const CLAIM: &str = "UPDATE rank_sweep SET day = $1, seller = $2, item = $3, finished_at = $4, lease_until = $5, \
      lease_epoch = next_epoch(lease_epoch) RETURNING lease_epoch";
 const ADVANCE: &str =
@@ -67,7 +67,7 @@ impl Ranking for PostgresMailboxes {
         let sellers = by_seller(&items);
         let units =
             if sellers.is_empty() { BTreeMap::new() } else { units(self.pool(), &sellers, day).await? };
-        Ok(SweepStep::of(&items, &units, SWEEP_STEP))
+        Ok(SweepStep::of(&items, &units))
     }
 
     async fn advance_sweep(&self, epoch: LeaseEpoch, progress: SweepProgress) -> Result<bool, StoreError> {

@@ -27,6 +27,7 @@ macro_rules! column {
 }
 
 /// What is known about a batch before the server has answered.
+#[derive(Default)]
 pub(super) struct Saving {
     pub(super) receipt: Receipt,
     /// The index of the reply that holds the feed positions; `None` if no change affects search.

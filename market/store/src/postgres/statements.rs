@@ -210,7 +210,8 @@ pub(super) const ADD_AUDIT_LINES: &str = "INSERT INTO audit_line (place, line) \
 
 /// Locks mailboxes, and returns which have a callback. Sent as late as possible, because many batches may want a popular
 /// seller's mailbox.
-pub(super) const LOCK_MAILBOXES: &str = "SELECT party, callback_port IS NOT NULL FROM mailbox WHERE party = ANY($1) ORDER BY party FOR NO KEY UPDATE";
+pub(super) const LOCK_MAILBOXES: &str = "SELECT party, callback_port IS NOT NULL FROM mailbox WHERE party = ANY($1) \
+     ORDER BY party FOR NO KEY UPDATE";
 
 /// Assigns sequences under the mailbox's lock, so that a lower one is never committed after a higher one.
 /// The mailbox becomes due now, unless it is in back-off, which an order shortens to `$6`. `order_behind` counts the

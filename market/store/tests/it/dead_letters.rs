@@ -34,7 +34,7 @@ impl Shop {
         }
     }
 
-    async fn expire_all(&mut self) -> usize {
+    pub(super) async fn expire_all(&mut self) -> usize {
         self.now = self.now.plus(HOUR * 2);
         let mut dropped = 0;
         loop {
@@ -45,7 +45,7 @@ impl Shop {
         }
     }
 
-    async fn letters(&self) -> Vec<DeadLetter> {
+    pub(super) async fn letters(&self) -> Vec<DeadLetter> {
         let query = DeadLetterQuery { limit: 2_000, ..DeadLetterQuery::default() };
         self.store.dead_letters.dead_letters(&query).await.unwrap()
     }

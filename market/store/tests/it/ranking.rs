@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, time::Duration};
 use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 use souk_domain::{
     Action, ImportRow, Item, ItemId, ItemListing, Order, OrderId, Outcome, RankClass, RatingSummary, Refusal,
-    SalesLevel, Sku, Stars, Timestamp, action,
+    SalesLevel, Sku, Timestamp, action,
 };
 use souk_store::{FeedPosition, SWEEP_STEP, SweepLook, SweepMark, SweepPlace, SweepProgress, SweepRequest};
 
-use super::{ALICE, BOB, CAROL, DAVE, HOUR, Shop, buy, listing, on_every_back_end};
+use super::{ALICE, BOB, CAROL, DAVE, HOUR, Shop, buy, listing, on_every_back_end, rate};
 
 on_every_back_end!(
     sales_of_ninety_whole_days_count,
@@ -32,10 +32,6 @@ const MARKET: u128 = 0;
 
 fn rank(levels: &[(ItemId, SalesLevel)]) -> Action {
     Action::Rank(action::Rank(levels.to_vec()))
-}
-
-fn rate(item: ItemId, stars: i32) -> Action {
-    Action::Rate(action::Rate { item, stars: Stars::parse(stars).unwrap(), update_existing: true })
 }
 
 impl Shop {

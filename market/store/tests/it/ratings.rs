@@ -12,7 +12,7 @@ use souk_domain::{
 };
 use souk_store::Receipt;
 
-use super::{ALICE, BOB, DAVE, Shop, buy, line, on_every_back_end};
+use super::{ALICE, BOB, DAVE, Shop, buy, line, on_every_back_end, rate};
 
 on_every_back_end!(
     ratings_last_as_long_as_their_purchases,
@@ -37,10 +37,6 @@ fn cancel(order: OrderId) -> Action {
 fn cancel_sale(order: OrderId) -> Action {
     let reason = CancelReason::parse("out of stock after all").unwrap();
     Action::CancelSale(action::CancelSale { order, reason })
-}
-
-fn rate(item: ItemId, stars: i32) -> Action {
-    Action::Rate(action::Rate { item, stars: Stars::parse(stars).unwrap(), update_existing: true })
 }
 
 impl Shop {

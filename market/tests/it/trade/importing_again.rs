@@ -134,7 +134,7 @@ async fn broken_import_counts_its_last_rejected_rows_once(fixture: &Fixture) {
     let failure = send_requests(&alice.connection, messages).await.unwrap_err();
     let metadata = failure.refusal().unwrap().metadata().clone();
     let value = |key: &str| metadata[key].parse::<i64>().unwrap();
-    // Whoever continues after the third row does not send those again that are counted as failed.
+    // A client that continues after the third row does not send the rows again that are counted as failed.
     assert_eq!((value("rows"), value("failed_count")), (3, 2), "{metadata:?}");
     assert_eq!(item_count(&alice).await, 1);
 }

@@ -60,12 +60,12 @@ impl Shown for PreviewRow {
             _ => self.sku.clone(),
         };
         vec![
-            self.line.to_string().into(),
+            self.line.into(),
             which.into(),
             Cell::from(&self.name),
             Cell::from(&self.category),
             Cell::from(&self.price),
-            self.quantity.to_string().into(),
+            self.quantity.into(),
             self.description.as_deref().map_or_else(|| "(stays)".to_owned(), in_one_line).into(),
         ]
     }

@@ -171,11 +171,10 @@ impl Numbers {
             Decimal::Comma => [(',', "several commas", "1234,50"), ('.', "a point", "point")],
         };
         let found = if text.contains(other) || !text.contains(mark) { sign } else { several };
-        let thousands = ungrouped(text.trim()).filter(|_| text.matches(other).count() == 1);
-        if let Some(thousands) = thousands.filter(|_| text.contains(other)) {
-            // Read by the wrong mark, it would be a thousandth of what is meant.
-            let (keep, part) =
-                (if flag == "comma" { "point" } else { "comma" }, text.replace(other, &mark.to_string()));
+        if let Some(thousands) = ungrouped(text).filter(|_| text.matches(other).count() == 1) {
+            // Read with the wrong decimal mark, it would be a thousandth of the intended number.
+            let keep = if flag == "comma" { "point" } else { "comma" };
+            let part = text.replace(other, &mark.to_string());
             return format!(
                 "has {sign} and may mean {thousands} or {part}; write it without {sign}, or pass --decimal {keep} \
                  for {thousands} or --decimal {flag} for {part}"

@@ -20,7 +20,7 @@ pub(crate) struct Field<T: 'static> {
 pub(crate) enum Kind {
     /// Without regard to case; `~` is "contains".
     Text,
-    /// A name that the market tells apart by case, too. `~` is "contains", without regard to case.
+    /// A case-sensitive name; `~` is "contains", without regard to case.
     Key,
     /// A path. It equals those above it: an item in `home/light` is in `home`.
     Category,
@@ -29,7 +29,7 @@ pub(crate) enum Kind {
     Number,
     /// In the field's own currency, unless the value names one.
     Money,
-    /// A day in UTC, all of which counts, or a time.
+    /// A time, or a whole day in UTC.
     Time,
 }
 
@@ -195,9 +195,8 @@ impl<T: Tested> Condition<T> {
                 self.comparison.of_texts(path, wanted, is_below(path, wanted))
             }
             (Actual::Text(key), Wanted::Text(wanted)) if matches!(self.field.kind, Kind::Key) => {
-                let contains = || key.to_lowercase().contains(&wanted.to_lowercase());
                 match self.comparison {
-                    Comparison::Contains => contains(),
+                    Comparison::Contains => key.to_lowercase().contains(&wanted.to_lowercase()),
                     comparison => comparison.of_texts(key, wanted, key == wanted),
                 }
             }
@@ -253,9 +252,9 @@ fn place(seconds: i64, range: &Range<i64>) -> Ordering {
     if range.contains(&seconds) { Ordering::Equal } else { seconds.cmp(&range.start) }
 }
 
-/// Returns whether a text is an amount, in its own currency or in some currency.
+/// Returns whether a text is an amount of money, with a currency or without.
 pub(crate) fn is_amount(text: &str) -> bool {
-    // With a currency of three decimals, so that only what is no amount in any is refused.
+    // BHD has three decimals, so that an amount in any currency is accepted.
     parse_money(text, Some("BHD")).is_ok()
 }
 

@@ -70,7 +70,7 @@ impl Good {
         self.stock == 0
     }
 
-    /// Returns whether a shopper can't tell the two items apart by what they are.
+    /// Returns whether two items have the same name and description, so that a shopper can't tell them apart.
     pub fn equals(&self, other: &Self) -> bool {
         let text = |good: &Self| {
             (good.listing.name.as_str().to_lowercase(), good.listing.description.as_str().to_lowercase())

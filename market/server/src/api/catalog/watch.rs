@@ -76,16 +76,13 @@ pub(super) fn follow(
     query: SearchQuery,
 ) -> Result<impl Stream<Item = Result<v1::WatchSearchResponse, Status>> + Send, Status> {
     let query = SearchQuery { order: SearchOrder::Newest, limit: MAX_MATCHES, is_exact: true, ..query };
-    let watch = api
-        .parts
-        .watches
-        .join(caller.party, Conditions::of(&query, &api.parts.search.wording()))
-        .ok_or_else(|| {
-            let message = format!(
-                "you watch as many searches as you may, at most {MAX_WATCHES_OF_PARTY}; end one of them first"
-            );
-            wire::try_again(Reason::Overloaded, message, FULL_RETRY_DELAY)
-        })?;
+    let conditions = Conditions::of(&query, &api.parts.search.wording());
+    let watch = api.parts.watches.join(caller.party, conditions).ok_or_else(|| {
+        let message = format!(
+            "you watch as many searches as you may, at most {MAX_WATCHES_OF_PARTY}; end one of them first"
+        );
+        wire::try_again(Reason::Overloaded, message, FULL_RETRY_DELAY)
+    })?;
     let open = api.parts.streams.searches.enter();
     let (change, known) = (0, HashMap::new());
     let watcher = Watcher { api, caller, query, watch, change, known, unsent: None, _open: open };
