@@ -26,6 +26,23 @@ install() {
     "${@:2}" >/dev/null 2>&1
 }
 
+# beside COMMAND...: starts COMMAND in the background. `join_it` waits for it, prints its output and fails if it failed.
+beside() {
+    beside_output=$(mktemp)
+    "$@" >"$beside_output" 2>&1 &
+    beside=$!
+}
+join_it() {
+    local code=0
+    wait "$beside" || code=$?
+    cat "$beside_output"
+    rm "$beside_output"
+    beside=''
+    return "$code"
+}
+beside=''
+trap '[ -z "$beside" ] || kill "$beside" 2>/dev/null || true' EXIT
+
 step "format"
 cargo fmt --all --check
 
@@ -63,13 +80,9 @@ export BIN=$bin SOUK_BIN=$bin
 step "tests"
 # In two halves that run concurrently, because much of their time is waiting: the targets that begin with s (`security` and
 # `shell`), and all others.
-first=$(mktemp)
-cargo test --workspace --test 's*' >"$first" 2>&1 &
-half=$!
-cargo test --workspace --lib --bins --examples --benches --test '[!s]*' || { kill "$half"; exit 1; }
-wait "$half" || { cat "$first"; exit 1; }
-grep -E '^(     Running|test result)' "$first"
-rm "$first"
+beside cargo test --workspace --test 's*'
+cargo test --workspace --lib --bins --examples --benches --test '[!s]*'
+join_it
 
 step "examples in the documentation"
 cargo test --workspace --doc --quiet
@@ -98,6 +111,27 @@ fi
 if [ "${SOUK_TEST_POSTGRES:-}" = skip ]; then
     skip "the suites on PostgreSQL were listed, not run"
 fi
+
+# Counts only, no latencies: lost and doubled orders, wrong acknowledgements, missing notifications.
+drivers() {
+    printf '\n== a till whose stream is cut, that dies, and whose market is killed\n'
+    "$bin/bench" sync --cut 26
+    printf '\n== two markets whose primary database is killed, or hangs: the standby takes over\n'
+    if [ "${SOUK_TEST_POSTGRES:-}" = skip ]; then
+        skip "losing the primary (postgresql is missing and could not be installed)"
+    else
+        "$bin/bench" failover --seconds 2
+        "$bin/bench" failover --seconds 2 --freeze
+    fi
+    printf '\n== faults: kills, power cuts, failing disks, dead callbacks, histories\n'
+    "$bin/bench" crash --kills 6
+    "$bin/bench" power-cut --cuts 12
+    "$bin/bench" faults --seconds 3
+    "$bin/bench" dead-callbacks --endpoints 200 --pairs 1 --seconds 3
+    "$bin/bench" histories --ops 4000
+}
+# They wait most of the time, so they run beside the steps up to the attacks.
+beside drivers
 
 step "documentation: every command of README and tutorial"
 docs/test.sh "$bin"
@@ -139,24 +173,8 @@ elif [ "$code" != 0 ]; then
     exit "$code"
 fi
 
-step "a till whose stream is cut, that dies, and whose market is killed"
-"$bin/bench" sync --cut 26
-
-step "two markets whose primary database is killed, or hangs: the standby takes over"
-if [ "${SOUK_TEST_POSTGRES:-}" = skip ]; then
-    skip "losing the primary (postgresql is missing and could not be installed)"
-else
-    "$bin/bench" failover --seconds 2
-    "$bin/bench" failover --seconds 2 --freeze
-fi
-
-step "faults: kills, power cuts, failing disks, dead callbacks, histories"
-# Counts only, no latencies: lost and doubled orders, wrong acknowledgements, missing notifications.
-"$bin/bench" crash --kills 6
-"$bin/bench" power-cut --cuts 12
-"$bin/bench" faults --seconds 3
-"$bin/bench" dead-callbacks --endpoints 200 --pairs 1 --seconds 3
-"$bin/bench" histories --ops 4000
+step "drivers: a till, a primary database, and faults, which began before the documentation"
+join_it
 
 step "attacks: an honest client beside every known attacker"
 # Counts and memory only.
