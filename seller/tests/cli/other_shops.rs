@@ -159,3 +159,26 @@ async fn a_file_of_another_shop_than_stated_is_refused() {
     }
     assert!(items(&alice).await.is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_columns_that_are_not_read_may_repeat() {
+    let market = market().await;
+    let alice = registered(&market).await;
+    let path = alice.home.path().join("feed.tsv");
+    let file = path.display().to_string();
+    let import = async |heading: &str| {
+        let text = format!(
+            "id\ttitle\tprice\tproduct_type\tquantity\tadditional image link\t{heading}\n\
+             A-1\tMug\t5.00 GBP\tKitchen\t3\thttps://example.com/1.jpg\tx\n"
+        );
+        std::fs::write(&path, text).expect("written");
+        alice.run(&["import", &file, "--from", "google-merchant", "--output", "json"]).await
+    };
+    for heading in ["price", "Product Type", "quantity"] {
+        let ran = import(heading).await;
+        assert!(ran.code == 2 && ran.err.contains("comes twice"), "{heading}: {ran:?}");
+    }
+    assert_eq!(items(&alice).await, [] as [[Value; 6]; 0]);
+    let ran = import("additional_image_link").await;
+    assert_eq!((ran.code, counts(&ran)), (0, [1, 1, 0, 0]), "{ran:?}");
+}

@@ -161,10 +161,8 @@ pub(super) struct Layout {
 
 impl Layout {
     /// Returns the columns of another shop's file, which are not those of the fields.
-    pub(super) fn of_shop(header: &Record) -> Result<Self, Failure> {
-        let headings = texts(header);
-        check_repeated(&headings)?;
-        Ok(Self { places: HashMap::new(), headings })
+    pub(super) fn of_shop(header: &Record) -> Self {
+        Self { places: HashMap::new(), headings: texts(header) }
     }
 
     pub(super) fn headings(&self) -> &[String] {

@@ -134,7 +134,7 @@ impl Input {
         let layout = match records.next().map_err(failed)? {
             Some(Ok(header)) => match shop {
                 Some(shop) => {
-                    let layout = Layout::of_shop(header)?;
+                    let layout = Layout::of_shop(header);
                     shop.locate(layout.headings())?;
                     layout
                 }
@@ -188,6 +188,7 @@ impl Source {
     /// Returns the next row; `None` at the end. Rows of another shop that are no items are left out.
     pub(super) fn next(&mut self) -> Result<Option<Row>, Failure> {
         while let Some((line, item)) = self.next_record()? {
+            self.shop.as_ref().map_or(Ok(()), ShopRows::check)?;
             if let Some(item) = item.transpose() {
                 return Ok(Some(Row { line, item }));
             }

@@ -1,6 +1,9 @@
 //! The cells of a row by their headings, of a CSV file or of a JSON object.
 
-use std::collections::HashMap;
+use std::{
+    cell::RefCell,
+    collections::{HashMap, HashSet, hash_map::Entry},
+};
 
 use serde_json::Value;
 
@@ -9,14 +12,22 @@ const MICROS: u128 = 1_000_000;
 
 /// The cells of a row. Headings are compared without case, and with `_` or a space between words.
 #[derive(Debug, Default)]
-pub(super) struct Cells(HashMap<String, String>);
+pub(super) struct Cells {
+    cells: HashMap<String, String>,
+    /// The headings that a record has more than once.
+    repeated: HashSet<String>,
+    /// One of them that was asked for.
+    ambiguous: RefCell<Option<String>>,
+}
 
 impl Cells {
     /// Collects the cells of a record, each with its heading.
     pub(super) fn of<'a, 'b>(cells: impl IntoIterator<Item = (&'a str, &'b str)>) -> Self {
         let mut all = Self::default();
         for (heading, text) in cells {
-            all.add(heading, without_apostrophe(text.trim()).to_owned());
+            if !all.add(heading, without_apostrophe(text.trim()).to_owned()) {
+                all.repeated.insert(normal(heading));
+            }
         }
         all
     }
@@ -30,7 +41,16 @@ impl Cells {
 
     /// Returns a cell; `None` if the file has no such column, or another row had it.
     pub(super) fn get(&self, heading: &str) -> Option<&str> {
-        self.0.get(normal(heading).as_str()).map(String::as_str)
+        let heading = normal(heading);
+        if self.repeated.contains(&heading) {
+            self.ambiguous.borrow_mut().get_or_insert_with(|| heading.clone());
+        }
+        self.cells.get(&heading).map(String::as_str)
+    }
+
+    /// Returns a heading that was asked for although several columns have it. Columns that are not read may repeat.
+    pub(super) fn ambiguous(&self) -> Option<String> {
+        self.ambiguous.borrow().clone()
     }
 
     /// Returns the cell of the first of these headings that the row has.
@@ -49,14 +69,20 @@ impl Cells {
                 Value::Null => {}
                 // The attributes of a product of the Merchant API are an object of their own.
                 Value::Object(inner) if amount(inner).is_none() => self.add_object(inner),
-                value => self.add(key, text(value)),
+                value => drop(self.add(key, text(value))),
             }
         }
     }
 
-    fn add(&mut self, heading: &str, text: String) {
-        // The first one counts, if a file names a column twice.
-        self.0.entry(normal(heading)).or_insert(text);
+    /// Adds a cell, unless there is one with this heading already. Returns whether it was added.
+    fn add(&mut self, heading: &str, text: String) -> bool {
+        match self.cells.entry(normal(heading)) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(place) => {
+                place.insert(text);
+                true
+            }
+        }
     }
 }
 
@@ -127,7 +153,17 @@ mod tests {
             assert_eq!(cells.get("Sale price"), Some("9.99"), "{heading}");
         }
         assert_eq!(Cells::of([("Body (HTML)", "x")]).get("body (html)"), Some("x"));
-        assert_eq!(Cells::of([("Name", "first"), ("name", "second")]).get("name"), Some("first"));
+    }
+
+    #[test]
+    fn only_columns_that_are_not_read_may_repeat() {
+        let cells =
+            Cells::of([("Name", "first"), ("image link", "a"), ("image_link", "b"), ("name", "second")]);
+        assert_eq!((cells.get("Price"), cells.ambiguous()), (None, None));
+        assert_eq!(
+            (cells.any(&["title", "Name"]), cells.ambiguous()),
+            (Some("first"), Some("name".to_owned()))
+        );
     }
 
     #[test]

@@ -33,6 +33,7 @@ pub(in super::super) struct ShopRows {
     converter: Converter,
     defaults: Defaults,
     headings: Vec<String>,
+    ambiguous: Option<String>,
     left_out: BTreeMap<NoItem, i64>,
     cut: i64,
 }
@@ -41,7 +42,15 @@ impl ShopRows {
     pub(in super::super) fn new(export: Export) -> Self {
         let Export { shop, defaults, now } = export;
         let converter = Converter::new(shop, now);
-        Self { shop, converter, defaults, headings: Vec::new(), left_out: BTreeMap::new(), cut: 0 }
+        Self {
+            shop,
+            converter,
+            defaults,
+            headings: Vec::new(),
+            ambiguous: None,
+            left_out: BTreeMap::new(),
+            cut: 0,
+        }
     }
 
     /// Returns whether a heading is one that every file of the shop has.
@@ -68,8 +77,24 @@ impl ShopRows {
                 "check the file and --from; for other files, name the columns with --column FIELD=HEADING",
             ));
         }
+        self.ambiguous = cells.ambiguous();
+        self.check()?;
         self.headings = headings.to_vec();
         Ok(())
+    }
+
+    /// Checks that no column was read so far whose heading another one has as well: either may be the right one.
+    ///
+    /// # Errors
+    /// There is one.
+    pub(in super::super) fn check(&self) -> Result<(), Failure> {
+        match &self.ambiguous {
+            None => Ok(()),
+            Some(heading) => Err(Failure::usage(
+                format!("the heading {:?} comes twice", plain(heading)),
+                "remove one of the columns, or give it another heading",
+            )),
+        }
     }
 
     /// Converts a record of a CSV file, given by its cells in the order of the headings. Returns `None` for one that is no
@@ -89,7 +114,13 @@ impl ShopRows {
     }
 
     fn convert(&mut self, cells: &Cells) -> Result<Option<Product>, String> {
-        let product = match self.converter.convert(cells)? {
+        let converted = self.converter.convert(cells);
+        if let Some(heading) = cells.ambiguous() {
+            self.ambiguous = Some(heading);
+            // The reader ends here: no row of the file can be trusted.
+            return Ok(None);
+        }
+        let product = match converted? {
             Converted::Item(product) => product,
             Converted::No(reason) => {
                 *self.left_out.entry(reason).or_default() += 1;
