@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 use souk_testkit::terminal::{Ran, Terminal};
 
-use super::{market, registered};
+use super::{SELLER, market, registered};
 
 /// Returns the path of a case.
 fn case(name: &str) -> String {
@@ -200,4 +200,35 @@ async fn line_breaks_of_any_kind_are_accepted_in_descriptions() {
         let sell = [&["sell", "--description", &description][..], &flags, &rest].concat();
         assert_eq!(alice.run(&sell).await.json()["description"], json!("two\nlines"));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preview_applies_the_rules_of_the_market() {
+    let bare = Terminal::bare(SELLER);
+    let path = bare.home.path().join("items.csv");
+    let long = "x".repeat(201);
+    let rows = [
+        "sku,name,category,price,quantity",
+        "A-1,Lamp,home/light,1 GBP,0",
+        &format!("A-2,{long},home/light,1 GBP,1"),
+        "A-3,Lamp,Home & Light,1 GBP,1000000001",
+        "A-4,Lamp,a/b/c/d/e/f,90000000000000000 GBP,1",
+        "A-5,La\u{200b}mp,home,1 GBP,1",
+    ];
+    fs::write(&path, rows.join("\n")).expect("written");
+    let ran = bare.run(&["import", &path.display().to_string(), "--preview", "--output", "json"]).await;
+    assert_refused(
+        &ran,
+        &[
+            "line 3 (A-2): name is longer than 200 characters",
+            "line 4 (A-3): category is not a lower-case path",
+            "; quantity is 1000000001",
+            "line 5 (A-4): category is not",
+            "; price is more than",
+            "line 6 (A-5): name holds the invisible character U+200B",
+            "4 of the first 5 rows",
+        ],
+    );
+    let preview: Value = serde_json::from_str(&ran.out).expect("JSON");
+    assert_eq!(preview["rows"].as_array().map(Vec::len), Some(1), "{ran:?}");
 }

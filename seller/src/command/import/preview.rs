@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 use souk_cli::{Cell, CliSession, Column, Failure, Shown, format_money, plain, prose};
+use souk_domain::{Category, Description, ItemName, Money, Quantity, Sku};
 use souk_proto::v1::{ImportRow, RowError};
 
-use super::{source::Source, tally::print_error};
+use super::{rows::Refused, source::Source, tally::print_error};
 
 /// The number of rows that are shown.
 const ROWS: usize = 5;
@@ -79,20 +80,48 @@ fn in_one_line(text: &str) -> String {
     }
 }
 
+/// Returns why the market would refuse a row, as far as that follows from the row alone. What depends on the shop, such as
+/// whether an item exists, only the market knows.
+fn refusal(row: &ImportRow) -> Option<String> {
+    let item = row.item.as_ref()?;
+    let wrong = |field: &str, problem: Option<String>| Some(format!("{field} {}", problem?));
+    let text = |value: Option<&String>, parse: fn(&str) -> Option<String>| value.and_then(|text| parse(text));
+    let problems = [
+        wrong("sku", text(item.sku.as_ref(), |sku| problem(Sku::parse(sku)))),
+        wrong("name", text(item.name.as_ref(), |name| problem(ItemName::parse(name)))),
+        wrong("description", text(item.description.as_ref(), |text| problem(Description::parse(text)))),
+        wrong("category", text(item.category.as_ref(), |path| problem(Category::parse(path)))),
+        wrong(
+            "price",
+            item.unit_price
+                .as_ref()
+                .and_then(|price| problem(Money::price(price.amount_minor, &price.currency_code))),
+        ),
+        wrong("quantity", item.quantity.and_then(|units| problem(Quantity::parse(units)))),
+    ];
+    let problems: Vec<_> = problems.into_iter().flatten().collect();
+    (!problems.is_empty()).then(|| problems.join("; "))
+}
+
+fn problem<T>(parsed: Result<T, impl ToString>) -> Option<String> {
+    parsed.err().map(|problem| problem.to_string())
+}
+
 /// Shows the first rows. Fails if one of them would be refused.
 pub(super) fn show(mut source: Source, session: &CliSession) -> Result<(), Failure> {
     let printer = session.printer();
     let (mut rows, mut refused) = (Vec::new(), 0);
     while rows.len() + refused < ROWS {
         let Some(row) = source.next()? else { break };
-        match row.item {
+        let item = row.item.and_then(|item| match refusal(&item) {
+            None => Ok(item),
+            Some(problem) => Err(Refused { sku: item.item.unwrap_or_default().sku().to_owned(), problem }),
+        });
+        match item {
             Ok(item) => rows.push(PreviewRow::from(item)),
-            Err(problem) => {
+            Err(Refused { sku, problem }) => {
                 refused += 1;
-                print_error(
-                    session,
-                    &RowError { line: row.line, sku: problem.sku, message: problem.problem },
-                );
+                print_error(session, &RowError { line: row.line, sku, message: problem });
             }
         }
     }
