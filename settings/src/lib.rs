@@ -5,8 +5,10 @@ mod file;
 mod guess;
 mod mistake;
 mod path;
+mod types;
 
 pub use file::{Entry, SettingsFile};
 pub use guess::closest;
 pub use mistake::{Mistake, SettingsError};
 pub use path::expanded;
+pub use types::expected_type;

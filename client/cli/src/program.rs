@@ -16,7 +16,10 @@ use super::{
 
 /// Runs a program with the arguments of the process, or with others; the first is its name.
 pub async fn run<P: Program>(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let matches = parser::<P>().get_matches_from(arguments);
+    let matches = match parser::<P>().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) => souk_help::worded(error).exit(),
+    };
     let cli = match Cli::<P::Command>::from_arg_matches(&matches) {
         Ok(cli) => cli,
         Err(error) => error.exit(),

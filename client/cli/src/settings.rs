@@ -108,7 +108,7 @@ fn text(value: &Value) -> Option<String> {
 /// Returns what is wrong with a value, without the parts of the message that are about command lines.
 fn problem(error: &clap::Error) -> String {
     if let Some(source) = error.source() {
-        return source.to_string();
+        return souk_help::expected(source).unwrap_or_else(|| source.to_string());
     }
     match error.get(ContextKind::ValidValue) {
         Some(ContextValue::Strings(values)) if !values.is_empty() => {

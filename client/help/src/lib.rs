@@ -4,7 +4,9 @@
 mod guide;
 mod layout;
 mod rules;
+mod wording;
 
 pub use guide::{Guide, GuideError};
 pub use layout::{LESS_COMMON, help, manual};
 pub use rules::{HELP_LINES_MAX, problems};
+pub use wording::{expected, worded};

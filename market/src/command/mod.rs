@@ -49,8 +49,9 @@ enum Command {
 impl Cli {
     /// Parses the arguments of the process. Ends it if they are wrong, or ask for help.
     pub fn read() -> Self {
-        let matches = souk_help::help(Self::command()).get_matches();
-        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+        let parsed = souk_help::help(Self::command()).try_get_matches();
+        let parsed = parsed.and_then(|matches| Self::from_arg_matches(&matches));
+        parsed.unwrap_or_else(|error| souk_help::worded(error).exit())
     }
 
     /// Runs the given command, and returns the program's exit code.

@@ -75,6 +75,36 @@ async fn refusals_use_words_and_commands_of_the_program() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_value_that_is_no_number_is_refused_with_an_example() {
+    let bare = Terminal::bare(SELLER);
+    for (arguments, words) in [
+        (&["update", "seven"][..], "write a whole number, such as 12"),
+        (&["show", "1.5"], "write a whole number, such as 12"),
+        (&["show", "9223372036854775808"], "the number is too large"),
+        (&["items", "--below", "few"], "write a whole number, such as 12"),
+        (&["items", "--page-size", "0"], "write a number from 1 to 200"),
+        (&["import", "a.csv", "--max-delete", "some"], "write a whole number, such as 12"),
+        (&["ride", "track", "7", "--speed", "fast"], "write a number, such as 4.5"),
+        (&["listen", "--listen", "nowhere"], "such as 127.0.0.1:7443"),
+        (&["ship", "seven"], "write an id like 12"),
+        (&["ride", "start", "x", "--from", "1,2", "--vehicle", "van", "--driver", "Eve"], "write it like 12"),
+        (&["items", "--where", "stock<few"], "such as 5"),
+        (&["items", "--timeout", "soon"], "such as"),
+    ] {
+        let ran = bare.run(arguments).await;
+        ran.assert_fails(2, &[words]);
+        for technical in ["digit found", "target type", "float literal", "syntax", "..="] {
+            assert!(!ran.err.contains(technical), "{ran:?}");
+        }
+    }
+    // In a settings file, too.
+    let path = bare.home.path().join("souk.toml");
+    fs::write(&path, "cert = \"alice.pem\"\nlisten = \"nowhere\"\n").expect("written");
+    let ran = bare.run(&["items", "--config", &path.display().to_string()]).await;
+    ran.assert_fails(2, &["line 2", "such as 127.0.0.1:7443"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_closes_is_reported_without_links() {
     let market = market().await;
     let alice = alice(&market).await;

@@ -89,8 +89,9 @@ impl Cli {
     /// Parses the arguments of the process. Ends it if they are wrong, or ask for help.
     #[must_use]
     pub fn read() -> Self {
-        let matches = souk_help::help(Self::command()).get_matches();
-        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+        let parsed = souk_help::help(Self::command()).try_get_matches();
+        let parsed = parsed.and_then(|matches| Self::from_arg_matches(&matches));
+        parsed.unwrap_or_else(|error| souk_help::worded(error).exit())
     }
 
     /// Runs the command, with `now` as the time of everything it signs.

@@ -111,6 +111,7 @@ fn parse<P: Program>(mut words: Vec<String>, session: &CliSession, voice: Voice)
         let _ = error.print();
         if error.use_stderr() { exit::USAGE } else { exit::OK }
     })?;
+        let error = souk_help::worded(error);
     if let Some(flag) = typed.iter().find(|flag| !SHELL_FLAGS.contains(&flag.as_str())) {
         let failure = Failure::usage(
             format!("--{flag} holds for the whole shell"),

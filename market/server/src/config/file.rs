@@ -124,19 +124,8 @@ pub(super) fn unknown(keys: &[String], message: &str) -> Option<String> {
 
 /// Rewords the messages of the parser about types.
 pub(super) fn plainly(message: &str) -> String {
-    let types = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
-    if let Some((found, expected)) = types.and_then(|types| types.split_once(", expected ")) {
-        let expected = match expected {
-            "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number that is not negative",
-            "i64" => "a whole number",
-            "f64" => "a number",
-            "a boolean" => "true or false",
-            "a string" | "path string" | "string" => "a text in quotes",
-            "a sequence" => "a list in brackets",
-            "socket address" => "an address in quotes, such as \"127.0.0.1:7443\"",
-            other => other,
-        };
-        return format!("give {expected}, not {}", found.replace('`', ""));
+    if let Some(problem) = souk_settings::expected_type(message) {
+        return problem;
     }
     match message {
         "invalid socket address syntax" => "write an address as IP:port, such as 127.0.0.1:7443".to_owned(),

@@ -27,7 +27,11 @@ fn mistakes_are_reported_with_their_line_and_what_is_right() {
         ("[server]\ndrain_seconds = 0", 2, "server.drain_seconds is wrong: give 1 to 60"),
         ("[limits]\n# none\nburst_calls = 0", 3, "limits.burst_calls is wrong: give 1 or more"),
         ("[limits]\nseller_calls_per_second = 0", 2, "limits.seller_calls_per_second is wrong"),
-        ("[limits]\nburst_calls = \"many\"", 2, "a whole number that is not negative, not string"),
+        (
+            "[limits]\nburst_calls = \"many\"",
+            2,
+            "a whole number that is not negative, such as 12, not string",
+        ),
         ("[limits]\nburst_calls = -1", 2, "a whole number that is not negative"),
         ("[server]\nlisten = \"nowhere\"", 2, "write an address as IP:port"),
         ("[tls]\nstrict_crl = \"yes\"", 2, "true or false"),

@@ -152,7 +152,13 @@ pub(super) fn written_beside(rows: &[(Row, Option<Row>)]) -> Result<String, toml
 /// # Errors
 /// Returns what is wrong, with the line.
 pub(super) fn read(text: &str) -> Result<Vec<Row>, String> {
-    let page: Page = toml::from_str(text).map_err(|problem| problem.to_string())?;
+    let page: Page = toml::from_str(text).map_err(|problem| {
+        let (text, message) = (problem.to_string(), problem.message());
+        match souk_settings::expected_type(message) {
+            Some(words) => text.replace(message, &words),
+            None => text,
+        }
+    })?;
     Ok(page.items)
 }
 
@@ -183,6 +189,11 @@ mod tests {
         assert_eq!(read(&written(&[lamp(), lamp()]).unwrap()).unwrap(), [lamp(), lamp()]);
         assert_eq!(edited(str::to_owned), Ok(None));
         assert!(read("# nothing left\n").unwrap().is_empty());
+        let problem = edited(|text| text.replace("stock = 4", "stock = \"four\"")).unwrap_err();
+        assert!(
+            problem.contains("line ") && problem.contains("give a whole number, such as 12"),
+            "{problem}"
+        );
     }
 
     #[test]

@@ -89,7 +89,12 @@ fn read(mut from: impl BufRead, mut send: impl FnMut(Line) -> bool) {
 fn parse(text: &[u8]) -> Line {
     let Written { line, sku, item_id, quantity, quantity_delta, taken_in } = serde_json::from_slice(text)
         .map_err(|error| {
-            format!("{error}; write a JSON object such as {{\"sku\": \"L-1\", \"quantity_delta\": -2}}")
+            let problem = error.to_string();
+            // Every object is on one line, so that only the column helps.
+            let problem = problem.split_once(" at line ").map_or(problem.as_str(), |(problem, _)| problem);
+            let problem = souk_settings::expected_type(problem).unwrap_or_else(|| problem.to_owned());
+            let column = error.column();
+            format!("{problem} in column {column}; write a JSON object such as {{\"sku\": \"L-1\", \"quantity_delta\": -2}}")
         })?;
     if let Some(sequence) = taken_in {
         return match (line, sku, item_id, quantity, quantity_delta) {
@@ -178,6 +183,11 @@ mod tests {
         for (number, line) in (1..).zip(&read[..7]) {
             assert!(line.as_ref().unwrap_err().starts_with(&format!("input line {number}: ")), "{line:?}");
         }
+        let problem = read[6].as_ref().unwrap_err();
+        assert!(
+            problem.contains("give a whole number, such as 12, not floating point 1.5 in column "),
+            "{problem}"
+        );
         assert!(read.len() == 8 && read[7].is_ok(), "{read:?}");
     }
 
