@@ -128,15 +128,25 @@ async fn what_was_deleted_is_listed_apart_and_put_back() {
         [("Lamp", "home", "5 GBP", "3"), ("Chair", "home", "9 GBP", "1"), ("Spade", "garden", "2 GBP", "1")];
     let ids = list(&alice, &shelf).await;
     let deleted = alice.run(&["delete", &ids[0], &ids[1]]).await;
-    assert!(
-        deleted.code == 0 && deleted.err.contains(&format!("undelete {} --quantity 3", ids[0])),
-        "{deleted:?}"
-    );
+    assert!(deleted.code == 0 && deleted.err.contains("with 3 units withdrawn\n"), "{deleted:?}");
     let withdrawn = alice.run(&["items", "--status", "withdrawn", "--output", "json"]).await.json();
     assert_eq!(column(&withdrawn, "name"), [json!("Lamp"), json!("Chair")]);
     let back = alice.run(&["undelete", &ids[0], "--quantity", "3", "--output", "json"]).await.json();
     assert_eq!((&back["quantity"], back["item_id"].to_string()), (&json!(3), ids[0].clone()));
     alice.run(&["undelete", &ids[0]]).await.assert_fails(2, &["on sale already"]);
+    // As `delete` has said, each with the stock that it had.
+    assert_eq!(alice.run(&["delete", &ids[0]]).await.code, 0);
+    let both = [format!("{}x3", ids[0]), format!("{}x1", ids[1])];
+    assert!(deleted.err.contains(&format!("seller undelete {} {}", both[0], both[1])), "{deleted:?}");
+    let back = alice.run(&["undelete", &both[0], &both[1], "--output", "json"]).await.json();
+    assert_eq!(column(&back, "quantity"), [json!(3), json!(1)]);
+    assert_eq!(alice.run(&["delete", &ids[0], &ids[1]]).await.code, 0);
+    let range = format!("{}-{}", ids[0], ids[1]);
+    let back = alice.run(&["undelete", &range, &both[0], "--output", "json"]).await;
+    assert_eq!(column(&back.json(), "quantity"), [json!(3), json!(0)]);
+    assert!(back.err.contains("as sold out, because no stock was given: 1"), "{back:?}");
+    alice.run(&["undelete", "4x3", "4x5"]).await.assert_fails(2, &["3 units and 5 units"]);
+    alice.run(&["undelete", "4xfew"]).await.assert_fails(2, &["12x5"]);
     alice.run(&["undelete", "77"]).await.assert_fails(3, &["77"]);
     alice.run(&["delete", "--where", "category=garden"]).await.assert_fails(2, &["--yes"]);
     assert_eq!(alice.run(&["delete", "--where", "category=garden", "--yes"]).await.code, 0);

@@ -27,6 +27,13 @@ impl FromStr for IdRange {
     }
 }
 
+impl IdRange {
+    /// Returns whether an id is in the range.
+    pub(crate) fn contains(self, id: i64) -> bool {
+        (self.first..=self.last).contains(&id)
+    }
+}
+
 /// An id to carry out a command for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Picked {
