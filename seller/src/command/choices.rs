@@ -2,9 +2,15 @@
 
 use souk_cli::{
     Choice, CliSession, Failure, Source,
-    choices::{categories, matching, pages},
+    choices::{CHOICES_MAX, categories, matching, pages},
+    exit,
 };
-use souk_proto::v1::{DisplaySellerItemsRequest, ListSalesRequest, OrderStatus};
+use souk_proto::v1::{DisplaySellerItemsRequest, ListSalesRequest, OrderStatus, SearchItemRequest};
+
+use super::pick::shop;
+
+/// The maximum number of found items to choose from; more words narrow them down.
+const FOUND: i32 = 50;
 
 /// Returns the source of an argument's values.
 pub(super) fn source(command: &[&str], argument: &str) -> Option<Source> {
@@ -27,8 +33,8 @@ pub(super) async fn choices(
     session: &CliSession,
 ) -> Result<Vec<Choice>, Failure> {
     let all = match source {
-        Source::Items => items(session, false).await?,
-        Source::Withdrawn => items(session, true).await?,
+        Source::Items => return items(session, typed.trim()).await,
+        Source::Withdrawn => return withdrawn(session, typed.trim()).await,
         Source::Orders(status) => sales(session, status).await?,
         Source::Categories => categories(session).await?,
         // Only buyers have these.
@@ -37,7 +43,42 @@ pub(super) async fn choices(
     Ok(matching(all, typed))
 }
 
-async fn items(session: &CliSession, withdrawn: bool) -> Result<Vec<Choice>, Failure> {
+/// Returns the own items that match what was typed. Those of a shop with more items than are listed to choose from are
+/// found by the market.
+async fn items(session: &CliSession, typed: &str) -> Result<Vec<Choice>, Failure> {
+    let first = first_items(session, false).await?;
+    if first.len() < CHOICES_MAX || typed.is_empty() {
+        return Ok(matching(first, typed));
+    }
+    if let Ok(item_id) = typed.parse() {
+        return match shop::own_item(session, item_id).await {
+            Ok(item) => Ok(vec![Choice::item(&item)]),
+            Err(failure) if failure.exit_code() == exit::NOT_FOUND => Ok(Vec::new()),
+            Err(failure) => Err(failure),
+        };
+    }
+    let request = SearchItemRequest {
+        query: typed.to_owned(),
+        seller_id: session.connection().await?.party().to_string(),
+        page_size: FOUND,
+        ..SearchItemRequest::default()
+    };
+    Ok(session.call(request).await?.items.iter().map(Choice::item).collect())
+}
+
+/// Returns the withdrawn items that match what was typed. The market has no search for them, so all are looked through.
+async fn withdrawn(session: &CliSession, typed: &str) -> Result<Vec<Choice>, Failure> {
+    let first = first_items(session, true).await?;
+    if first.len() < CHOICES_MAX || typed.is_empty() {
+        return Ok(matching(first, typed));
+    }
+    let found = shop::items(session, true, |item| Choice::item(item).matches(typed)).await?;
+    let mut found = matching(found.iter().map(Choice::item).collect(), typed);
+    found.truncate(CHOICES_MAX);
+    Ok(found)
+}
+
+async fn first_items(session: &CliSession, withdrawn: bool) -> Result<Vec<Choice>, Failure> {
     pages(async |page_size, page_token| {
         let page = session.call(DisplaySellerItemsRequest { page_size, page_token, withdrawn }).await?;
         Ok((page.items.iter().map(Choice::item).collect(), page.next_page_token))

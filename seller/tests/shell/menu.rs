@@ -76,6 +76,37 @@ async fn an_update_by_the_menu_shows_the_present_values() {
     assert!(bob.item(lamp).await.is_ok(), "it is still there");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn every_item_of_a_large_shop_is_found_by_what_is_typed() {
+    const ITEMS: usize = 2_000;
+    let (_market, bob, lamp, terminal) = shop().await;
+    let file = terminal.home.path().join("items.csv");
+    let mut rows = "sku,name,category,price,quantity\n".to_owned();
+    for number in 1..ITEMS {
+        rows.push_str(&format!("S-{number},Shade {number},home/light,1 GBP,{number}\n"));
+    }
+    rows.push_str("Z-1,Zebra rug,home,99 GBP,7\n");
+    std::fs::write(&file, rows).expect("written");
+    let ran = terminal.run(&["import", &file.display().to_string()]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let rug = lamp + i64::try_from(ITEMS).expect("small");
+    for typed in ["zeb", &rug.to_string()] {
+        let mut screen = shell(WIDTHS[1], &terminal).await;
+        screen.press("3\r").await;
+        let text = screen.until(|text| text.contains("which item")).await;
+        assert!(text.contains("Brass lantern"), "the first ones are offered: {text}");
+        screen.answer("which item", typed).await;
+        // With its present values.
+        screen.answer("name [Zebra rug]:", "").await;
+        screen.answer("category [home]:", "").await;
+        screen.answer("price [99.00 GBP]:", "").await;
+        screen.answer("stock: 5, or +3 or -2 [", "+1").await;
+        screen.answer("description", "").await;
+        back(&mut screen).await;
+    }
+    assert_eq!(bob.item(rug).await.expect("the item").quantity, 9);
+}
+
 /// Waits until an order has a status.
 async fn becomes(bob: &Actor, order_id: i64, status: OrderStatus) {
     eventually("the order has its status", async || {

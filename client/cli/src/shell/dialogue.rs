@@ -114,7 +114,8 @@ fn list(reader: &Reader<'_>, choices: &[Choice]) {
         say(reader, &cut(&line, width));
     }
     if choices.len() > LISTED {
-        say(reader, &format!("  … and {} more", choices.len() - LISTED));
+        // Without a number: a source returns no more than some of its values.
+        say(reader, "  … and more; type a part of the name");
     }
 }
 
