@@ -78,7 +78,8 @@ orders, except in pipes, with `--no-color`, or if `NO_COLOR` is set. The column 
 `--time relative` (the default: `2 h ago`, and the date from a week on), `local` or `utc` says how tables show times; JSON and CSV always
 have UTC.
 
-`--fields order_id,status` selects fields by their names in JSON, in this order, in every format. `--jq EXPR` filters the JSON document with
+`--fields order_id,status` selects fields by their names in JSON, in this order, in every format; an unknown name is refused with those that
+there are. `--jq EXPR` filters the JSON document with
 a jq expression, and `--template TEXT` renders it with a Jinja template, in which `\n` is a line break and the filter `money` formats an
 amount (`12.50 GBP`); with `--output ndjson`, both are applied to each row:
 

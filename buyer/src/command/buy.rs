@@ -29,6 +29,7 @@ pub(crate) struct Buy {
 
 impl Buy {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
+        session.printer().expects::<OrderView>()?;
         let price = self.expect_price.as_deref().map(|price| parse_money(price, session.currency()));
         let request = BuyItemRequest {
             request_id: self.request_id.unwrap_or_default(),

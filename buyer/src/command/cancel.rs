@@ -20,6 +20,7 @@ pub(crate) struct Cancel {
 
 impl Cancel {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
+        session.printer().expects::<OrderView>()?;
         let request = CancelOrderRequest {
             request_id: self.request_id.unwrap_or_default(),
             order_id: self.order,

@@ -39,6 +39,7 @@ impl FromStr for Line {
 
 impl Place {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
+        session.printer().expects::<OrderView>()?;
         let lines = self.lines.iter().map(|line| OrderLine {
             item_id: line.item,
             quantity: line.units,

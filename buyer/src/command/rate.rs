@@ -24,6 +24,7 @@ pub(crate) struct Rate {
 
 impl Rate {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
+        session.printer().expects::<RatingView>()?;
         let request = RateItemRequest {
             request_id: self.request_id.unwrap_or_default(),
             item_id: self.item,

@@ -21,6 +21,7 @@ pub(crate) struct Register {
 
 impl Register {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
+        session.printer().expects::<AccountView>()?;
         let (callback, inbox) = registering::callback(session).await?;
         let request = RegisterBuyerRequest {
             request_id: self.request_id.unwrap_or_default(),

@@ -28,6 +28,7 @@ enum End {
 
 impl Track {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
+        session.printer().expects::<RidePositionView>()?;
         let mut interrupted = session.interrupt()?;
         let _renewal = session.take_up_renewals(None).await?;
         tokio::select! {

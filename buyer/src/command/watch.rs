@@ -3,7 +3,9 @@
 
 use clap::Args;
 use serde::Serialize;
-use souk_cli::{Cell, CliSession, Column, Failure, Persistence, Shown, format_money, plain, view::ItemView};
+use souk_cli::{
+    Cell, CliSession, Column, DataField, Failure, Persistence, Shown, format_money, plain, view::ItemView,
+};
 use souk_client::{Error, error::required};
 use souk_proto::v1::{
     self, SearchChange, SearchChangeKind, WatchSearchRequest, watch_search_response::Message,
@@ -56,6 +58,8 @@ impl Line {
 impl Shown for Line {
     const LIST: &'static str = "changes";
     const COLUMNS: &'static [Column] = &[Column::prose("CHANGE")];
+    const SELECTABLE: &'static [DataField] =
+        &[DataField::value("kind"), DataField::object("item", ItemView::FIELDS)];
 
     fn cells(&self) -> Vec<Cell> {
         vec![Cell::from(&self.sentence)]
@@ -64,6 +68,7 @@ impl Shown for Line {
 
 impl Watch {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
+        session.printer().expects::<Line>()?;
         let search = self.filters.query(session)?;
         let request = WatchSearchRequest {
             query: search.query,

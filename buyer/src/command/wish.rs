@@ -39,6 +39,7 @@ impl Wish {
 }
 
 async fn add(session: &CliSession, item_id: i64) -> Result<(), Failure> {
+    session.printer().expects::<WishView>()?;
     let request = AddToWishlistRequest { item_id, ..Default::default() };
     let added = session.call(request).await?;
     session.printer().one(&WishView::from(&required(added.wish, "wish")?))

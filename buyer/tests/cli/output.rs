@@ -104,6 +104,39 @@ async fn fields_filters_and_templates_shape_the_result() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_field_is_refused_with_those_that_there_are_before_anything_is_changed() {
+    let shop = Shop::open().await;
+    let bob = with_orders(&shop, 1).await;
+    let id = shop.id();
+    for (command, known) in [
+        (&["order", "1"][..], "cancelled_by"),
+        (&["show", &id], "rating_mean"),
+        (&["whoami"], "spiffe_id"),
+        (&["mailbox"], "pending_count"),
+        (&["wish", "list"], "add_time"),
+        (&["search", "lantern"], "unit_price"),
+        (&["listen"], "occur_time"),
+        (&["watch", "lantern"], "item"),
+        (&["track", "1"], "eta_seconds"),
+        (&["buy", &id], "total_price"),
+        (&["place", &id], "total_price"),
+        (&["cancel", "1"], "cancel_reason"),
+        (&["rate", &id, "5"], "mean"),
+        (&["wish", "add", &id], "add_time"),
+    ] {
+        for format in ["table", "json", "csv"] {
+            let ran = bob.run(&[command, &["--fields", "prize", "--output", format]].concat()).await;
+            ran.assert_fails(2, &["prize", known]);
+        }
+    }
+    let orders = bob.run(&["orders", "--output", "json"]).await.rows();
+    assert_eq!((orders.len(), &orders[0]["status"]), (1, &json!("placed")), "nothing was changed");
+    let who = bob.run(&["whoami", "--fields", "account.display_name,market"]).await;
+    assert_eq!(lines(&who)[0].split_whitespace().collect::<Vec<_>>(), ["ACCOUNT.DISPLAY_NAME", "MARKET"]);
+    assert!(who.out.contains("Bob"), "{who:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_order_is_shown_with_every_field() {
     let shop = Shop::open().await;
     let bob = with_orders(&shop, 1).await;

@@ -16,17 +16,27 @@ pub struct DataField {
     /// Where its value is in the JSON output, with points between the names of objects.
     path: &'static str,
     is_money: bool,
+    /// The fields of its value, if that is an object of a type with fields of its own.
+    parts: &'static [DataField],
 }
 
+/// The fields of an amount of money.
+const MONEY: &[DataField] = &[DataField::value("amount_minor"), DataField::value("currency_code")];
+
 impl DataField {
-    /// A field with a text, a number or a time.
+    /// A field with a text, a number, a time, or a list.
     pub const fn value(name: &'static str) -> Self {
-        Self { name, path: name, is_money: false }
+        Self { name, path: name, is_money: false, parts: &[] }
     }
 
     /// A field with an amount of money. In a CSV file it has two columns: the amount, and the currency.
     pub const fn money(name: &'static str) -> Self {
-        Self { name, path: name, is_money: true }
+        Self { name, path: name, is_money: true, parts: MONEY }
+    }
+
+    /// A field with an object, such as the order of an event. Its parts can be selected as `order.status`.
+    pub const fn object(name: &'static str, parts: &'static [Self]) -> Self {
+        Self { name, path: name, is_money: false, parts }
     }
 
     /// Sets where the value is, if that is within another object, such as `rating.mean`.
@@ -36,19 +46,13 @@ impl DataField {
     }
 
     /// Returns the headings of its columns in a CSV file.
-    pub(super) fn headings(&self) -> impl Iterator<Item = String> {
-        let currency = self.is_money.then(|| format!("{}_currency", self.name));
-        [self.name.to_owned()].into_iter().chain(currency)
+    pub(super) fn headings(&self) -> Vec<String> {
+        headings(self.name, self.is_money)
     }
 
     /// Returns the cells of its columns in a CSV file.
     pub(super) fn cells(&self, row: &Value) -> Vec<String> {
-        let value = lookup(row, self.path);
-        match (self.is_money, money(value)) {
-            (true, Some((amount_minor, code))) => vec![decimal(amount_minor, code), code.to_owned()],
-            (true, None) => vec![String::new(), String::new()],
-            (false, _) => vec![data(value)],
-        }
+        cells(lookup(row, self.path), self.is_money)
     }
 }
 
@@ -58,28 +62,47 @@ pub(super) struct Selected {
     /// Its name as typed.
     name: String,
     path: String,
-    field: Option<DataField>,
+    /// The heading of its column in a CSV file.
+    heading: String,
+    is_money: bool,
 }
 
 /// Returns the selected fields, in the order in which they were named.
 ///
 /// # Errors
-/// A name is not among the fields of the results, if those are known.
+/// A name is not among the fields of the results.
 pub(super) fn select(names: &[String], fields: &[DataField]) -> Result<Vec<Selected>, Failure> {
     let selected = |name: &String| {
-        let field = fields.iter().find(|field| field.name == name || field.path == name).copied();
-        let is_object = || fields.iter().any(|field| field.path.split('.').next() == Some(name.as_str()));
-        if field.is_none() && !fields.is_empty() && !is_object() {
+        find(name, fields).ok_or_else(|| {
             let known: Vec<_> = fields.iter().map(|field| field.name).collect();
-            return Err(Failure::usage(
+            Failure::usage(
                 format!("there is no field {name:?} here"),
                 format!("the fields are: {}", known.join(", ")),
-            ));
-        }
-        let path = field.map_or(name.as_str(), |field| field.path).to_owned();
-        Ok(Selected { name: name.clone(), path, field })
+            )
+        })
     };
     names.iter().map(selected).collect()
+}
+
+/// Returns the field with a name, or a part of one: `unit_price`, `rating.mean`, `order.status`.
+fn find(name: &str, fields: &[DataField]) -> Option<Selected> {
+    let selected = |path: &str, heading: &str, is_money| Selected {
+        name: name.to_owned(),
+        path: path.to_owned(),
+        heading: heading.to_owned(),
+        is_money,
+    };
+    if let Some(field) = fields.iter().find(|field| field.name == name || field.path == name) {
+        return Some(selected(field.path, field.name, field.is_money));
+    }
+    // An object whose parts are fields, such as `rating`.
+    if fields.iter().any(|field| field.path.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'))) {
+        return Some(selected(name, name, false));
+    }
+    let (object, part) = name.split_once('.')?;
+    let object = fields.iter().find(|field| field.name == object)?;
+    let found = find(part, object.parts)?;
+    Some(selected(&format!("{}.{}", object.path, found.path), name, found.is_money))
 }
 
 impl Selected {
@@ -111,18 +134,12 @@ impl Selected {
 
     /// Returns the headings of its columns in a CSV file.
     pub(super) fn headings(&self) -> Vec<String> {
-        match &self.field {
-            Some(field) => field.headings().collect(),
-            None => vec![self.name.clone()],
-        }
+        headings(&self.heading, self.is_money)
     }
 
     /// Returns its cells in a CSV file.
     pub(super) fn cells(&self, row: &Value) -> Vec<String> {
-        match &self.field {
-            Some(field) => field.cells(row),
-            None => vec![data(lookup(row, &self.path))],
-        }
+        cells(lookup(row, &self.path), self.is_money)
     }
 }
 
@@ -141,6 +158,21 @@ impl Serialize for Selection<'_> {
             object.serialize_entry(&field.name, lookup(self.row, &field.path))?;
         }
         object.end()
+    }
+}
+
+/// Returns the headings of a field's columns in a CSV file.
+fn headings(name: &str, is_money: bool) -> Vec<String> {
+    let currency = is_money.then(|| format!("{name}_currency"));
+    [name.to_owned()].into_iter().chain(currency).collect()
+}
+
+/// Returns the cells of a field's columns in a CSV file.
+fn cells(value: &Value, is_money: bool) -> Vec<String> {
+    match (is_money, money(value)) {
+        (true, Some((amount_minor, code))) => vec![decimal(amount_minor, code), code.to_owned()],
+        (true, None) => vec![String::new(), String::new()],
+        (false, _) => vec![data(value)],
     }
 }
 
@@ -210,7 +242,29 @@ mod tests {
         let failure = select(&["prize".to_owned()], FIELDS).unwrap_err();
         assert!(failure.to_string().contains("prize"), "{failure}");
         assert!(failure.hint().unwrap().contains("total_price"));
-        // Where the fields depend on the row, they are looked up in each.
-        assert!(select(&["prize".to_owned()], &[]).is_ok());
+        for wrong in ["total_price.amount", "order_id.x", "rating.median", "order_ids.0", ""] {
+            assert!(select(&[wrong.to_owned()], FIELDS).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn parts_of_an_object_are_selected_by_their_paths() {
+        const EVENT: &[DataField] = &[DataField::value("kind"), DataField::object("order", FIELDS)];
+        let names = ["order.total_price", "order.rating_mean", "order.total_price.currency_code"];
+        let selected = select(&names.map(str::to_owned), EVENT).unwrap();
+        let row = json!({"order": {"total_price": {"amount_minor": 5, "currency_code": "GBP"}, "rating": {"mean": 4.5}}});
+        let headings: Vec<_> = selected.iter().flat_map(Selected::headings).collect();
+        let cells: Vec<_> = selected.iter().flat_map(|field| field.cells(&row)).collect();
+        assert_eq!(
+            headings,
+            [
+                "order.total_price",
+                "order.total_price_currency",
+                "order.rating_mean",
+                "order.total_price.currency_code"
+            ]
+        );
+        assert_eq!(cells, ["0.05", "GBP", "4.5", "GBP"]);
+        assert!(select(&["order.prize".to_owned()], EVENT).is_err());
     }
 }

@@ -86,6 +86,7 @@ impl EventSource {
 /// # Errors
 /// Signals can't be watched, the source can't be opened, or the stream failed permanently.
 pub async fn listen(session: &CliSession) -> Result<(), Failure> {
+    session.printer().expects::<EventView>()?;
     let mut interrupted = Interrupt::watch()?;
     let (listening, mut notices) = Listening::open(session).await?;
     session.printer().say(&format!("{}; Ctrl-C ends", listening.describe()));

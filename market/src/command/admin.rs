@@ -93,11 +93,13 @@ async fn carry_out(args: AdminArgs) -> Result<(), Failure> {
         AdminCommand::TopTalkers(talkers) => talkers.run(&session).await,
         AdminCommand::Archive(archive) => archive.run(&session).await,
         AdminCommand::Suspend { party, reason } => {
+            session.printer().expects::<PartyRow>()?;
             let request = v1::SuspendRequest { party_id: party, reason, ..Default::default() };
             let answer = session.call(request).await?;
             session.printer().one(&PartyRow::of(&required(answer.party, "party")?)?)
         }
         AdminCommand::Reinstate { party } => {
+            session.printer().expects::<PartyRow>()?;
             let request = v1::ReinstateRequest { party_id: party, ..Default::default() };
             let answer = session.call(request).await?;
             session.printer().one(&PartyRow::of(&required(answer.party, "party")?)?)

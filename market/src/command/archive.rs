@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use file::{ArchiveFile, lines};
 use record::{OrderNumber, OrderRecord};
-use souk_cli::{Cell, CliSession, Column, Failure, Printer, Shown};
+use souk_cli::{Cell, CliSession, Column, DataField, Failure, Printer, Shown};
 use souk_client::Connection;
 use souk_proto::v1;
 use souk_store::audit::{AuditRow, Head, archived_line, read_archived};
@@ -67,6 +67,7 @@ struct Due {
 
 impl Archive {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
+        session.printer().expects::<Row>()?;
         let connection = session.connection().await?;
         let stamp = format_description!("[year][month][day]T[hour][minute][second]");
         let stamp = session.clock().now().format(&stamp).unwrap_or_default();
@@ -234,6 +235,12 @@ impl Shown for Row {
     const LIST: &'static str = "archived";
     const COLUMNS: &'static [Column] =
         &[Column::word("RECORDS"), Column::number("DUE"), Column::number("REMOVED"), Column::prose("FILE")];
+    const SELECTABLE: &'static [DataField] = &[
+        DataField::value("records"),
+        DataField::value("due"),
+        DataField::value("pruned"),
+        DataField::value("file"),
+    ];
 
     fn cells(&self) -> Vec<Cell> {
         vec![self.records.into(), self.due.into(), self.pruned.into(), Cell::or_dash(self.file.as_deref())]

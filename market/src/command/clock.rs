@@ -4,7 +4,9 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use souk_cli::{Cell, CliSession, Column, CommonFlags, Failure, Look, Printer, Shown, ended, view};
+use souk_cli::{
+    Cell, CliSession, Column, CommonFlags, DataField, Failure, Look, Printer, Shown, ended, view,
+};
 use souk_client::{Error, error::required};
 use souk_proto::v1;
 use souk_server::{
@@ -61,6 +63,7 @@ pub(super) async fn run(args: ClockArgs) -> anyhow::Result<ExitCode> {
 /// Asks a running market.
 async fn asked(flags: CommonFlags, command: ClockCommand) -> Result<(), Failure> {
     let session = CliSession::new("admin", flags.resolve("admin")?);
+    session.printer().expects::<ClockRow>()?;
     let clock = match command {
         ClockCommand::Show => session.call(v1::GetClockRequest {}).await?.clock,
         ClockCommand::Accept => session.call(v1::AcceptClockRequest {}).await?.clock,
@@ -125,6 +128,13 @@ impl Shown for ClockRow {
         Column::word("PAUSED"),
         Column::number("LEFT (S)"),
         Column::number("JUMP (S)"),
+    ];
+    const SELECTABLE: &'static [DataField] = &[
+        DataField::value("wall_time"),
+        DataField::value("steady_time"),
+        DataField::value("paused"),
+        DataField::value("pause_left_seconds"),
+        DataField::value("jump_seconds"),
     ];
 
     fn cells(&self) -> Vec<Cell> {

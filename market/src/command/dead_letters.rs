@@ -78,6 +78,7 @@ impl DeadLetters {
 
 impl Redeliver {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
+        session.printer().expects::<Redelivered>()?;
         let letters = match self.party {
             Some(party) => all_of(session, party).await?,
             None => self.letters,
@@ -260,6 +261,7 @@ struct Redelivered {
 impl Shown for Redelivered {
     const LIST: &'static str = "redeliveries";
     const COLUMNS: &'static [Column] = &[Column::number("REDELIVERED")];
+    const FIELDS: &'static [DataField] = &[DataField::value("redelivered_count")];
 
     fn cells(&self) -> Vec<Cell> {
         vec![self.redelivered_count.into()]

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use souk_cli::{Cell, CliSession, Column, CommonFlags, Failure, Shown, When, ended, format_money};
+use souk_cli::{Cell, CliSession, Column, CommonFlags, DataField, Failure, Shown, When, ended, format_money};
 use souk_client::{Error, error::required};
 use souk_proto::v1;
 
@@ -104,6 +104,21 @@ impl Shown for Stats {
         Column::number("QUEUED COMMANDS"),
         Column::number("SUBSCRIBERS"),
         Column::number("WRITE-AHEAD LOG BYTES"),
+    ];
+    const SELECTABLE: &'static [DataField] = &[
+        DataField::value("started"),
+        DataField::value("parties"),
+        DataField::value("items"),
+        DataField::value("orders"),
+        DataField::value("units_sold"),
+        DataField::value("units_in_stock"),
+        DataField::value("revenue"),
+        DataField::value("orders_last_minute"),
+        DataField::value("orders_last_hour"),
+        DataField::value("pending_events"),
+        DataField::value("queued_commands"),
+        DataField::value("subscribers"),
+        DataField::value("write_ahead_log_bytes"),
     ];
 
     fn cells(&self) -> Vec<Cell> {

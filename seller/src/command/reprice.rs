@@ -8,7 +8,7 @@ use std::str::FromStr;
 use clap::Args;
 use serde::Serialize;
 use souk_cli::{
-    Cell, CliSession, Column, Failure, Shown, format_money, parse_decimal, parse_money, plain,
+    Cell, CliSession, Column, DataField, Failure, Shown, format_money, parse_decimal, parse_money, plain,
     view::MoneyView,
 };
 use souk_proto::v1::{Item, ItemDraft, Money, UpdateItemRequest};
@@ -135,6 +135,12 @@ impl Shown for NewPrice {
     const LIST: &'static str = "prices";
     const COLUMNS: &'static [Column] =
         &[Column::number("ID"), Column::text("NAME"), Column::number("PRICE"), Column::number("NEW PRICE")];
+    const SELECTABLE: &'static [DataField] = &[
+        DataField::value("item_id"),
+        DataField::value("name"),
+        DataField::money("unit_price_before"),
+        DataField::money("unit_price"),
+    ];
 
     fn cells(&self) -> Vec<Cell> {
         let prices = [&self.before, &self.money].map(|price| Cell::from(format_money(Some(price))));

@@ -90,6 +90,7 @@ impl Ride {
 
 impl Start {
     async fn run(self, session: &CliSession) -> Result<(), Failure> {
+        session.printer().expects::<RideView>()?;
         let kind = if self.pooled { RideKind::Pooled } else { RideKind::Regular };
         let request = StartRideRequest {
             request_id: self.request_id.unwrap_or_default(),
@@ -111,6 +112,7 @@ impl Start {
 
 impl End {
     async fn run(self, session: &CliSession) -> Result<(), Failure> {
+        session.printer().expects::<RideView>()?;
         let request = EndRideRequest {
             request_id: self.request_id.unwrap_or_default(),
             ride_id: whole_id(session, self.ride).await?,

@@ -39,6 +39,7 @@ pub(crate) struct Sell {
 
 impl Sell {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
+        session.printer().expects::<ItemView>()?;
         let item = ItemDraft {
             sku: self.sku,
             name: Some(self.name),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use clap::Args;
 use serde::Serialize;
 use souk_cli::{
-    Cell, CliSession, Column, Failure, Shown, When, format_money, plain,
+    Cell, CliSession, Column, DataField, Failure, Shown, When, format_money, plain,
     view::{DaySalesView, ItemView, MoneyView, OrderView},
 };
 use souk_proto::{
@@ -51,6 +51,15 @@ impl Shown for TodayView {
     const LIST: &'static str = "days";
     const COLUMNS: &'static [Column] =
         &[Column::number("TO SHIP"), Column::number("LOW STOCK"), Column::prose("REVENUE TODAY")];
+    const SELECTABLE: &'static [DataField] = &[
+        DataField::value("to_ship_count"),
+        DataField::value("to_ship"),
+        DataField::value("low_stock_count"),
+        DataField::value("low_stock"),
+        DataField::value("revenue_today"),
+        DataField::value("days"),
+        DataField::value("events"),
+    ];
 
     fn cells(&self) -> Vec<Cell> {
         vec![
@@ -81,6 +90,14 @@ impl Shown for EventRow {
         Column::text("NAME"),
         Column::number("UNITS").rank(2),
         Column::text("BUYER").rank(1),
+    ];
+    const SELECTABLE: &'static [DataField] = &[
+        DataField::value("time"),
+        DataField::value("event"),
+        DataField::value("order_id"),
+        DataField::value("item_name"),
+        DataField::value("quantity"),
+        DataField::value("buyer_name"),
     ];
 
     fn cells(&self) -> Vec<Cell> {

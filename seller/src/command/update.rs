@@ -51,6 +51,7 @@ enum Stock {
 
 impl Update {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
+        session.printer().expects::<ItemView>()?;
         let stock = self.quantity.as_deref().map(stock).transpose()?;
         let unit_price =
             self.price.as_deref().map(|price| parse_money(price, session.currency())).transpose()?;

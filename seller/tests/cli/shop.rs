@@ -327,3 +327,39 @@ async fn rides_are_listed_and_named_by_the_beginning_of_their_ids() {
     alice.run(&["ride", "end", "00000000"]).await.assert_fails(3, &["ride list"]);
     alice.run(&["ride", "end", "van"]).await.assert_fails(2, &["UUID"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_field_is_refused_with_those_that_there_are_before_anything_is_changed() {
+    let market = market().await;
+    let alice = registered(&market).await;
+    let lamp = list_lamp(&alice).await;
+    buy(&market, lamp, 1).await;
+    let id = lamp.to_string();
+    let sell = ["sell", "--name", "Rug", "--category", "home", "--price", "1 GBP", "--quantity", "1"];
+    for (command, known) in [
+        (&["show", &id][..], "rating_mean"),
+        (&["order", "1"], "cancelled_by"),
+        (&["items"], "unit_price"),
+        (&["items", "--sort", "sales"], "units_sold"),
+        (&["today"], "low_stock_count"),
+        (&["ride", "list"], "ride_id"),
+        (&["sync"], "repeated"),
+        (&["register", "Alison"], "display_name"),
+        (&sell, "unit_price"),
+        (&["update", &id, "--price", "1 GBP"], "unit_price"),
+        (&["delete", &id], "unit_price"),
+        (&["ship", "1"], "cancelled_by"),
+        (&["cancel", "1", "--reason", "lost"], "cancelled_by"),
+        (&["reprice", &id, "--by", "5%", "--yes"], "unit_price_before"),
+    ] {
+        let ran = alice.run(&[command, &["--fields", "prize"]].concat()).await;
+        ran.assert_fails(2, &["prize", known]);
+    }
+    let items = alice.run(&["items", "--output", "json"]).await.rows();
+    assert_eq!((items.len(), &items[0]["unit_price"]["amount_minor"]), (1, &json!(1_250)), "{items:?}");
+    assert_eq!(alice.run(&["order", "1", "--output", "json"]).await.json()["status"], json!("placed"));
+    assert_eq!(
+        alice.run(&["whoami", "--output", "json"]).await.json()["account"]["display_name"],
+        json!("Alice")
+    );
+}

@@ -32,8 +32,11 @@ pub trait Shown: Serialize {
     const LIST: &'static str;
     /// The columns, one for each of the [`cells`](Self::cells), in the same order.
     const COLUMNS: &'static [Column];
-    /// The fields for `--fields` and CSV files. Without any, a CSV file has the columns of the table.
+    /// The fields of a CSV file. Without any, it has the columns of the table.
     const FIELDS: &'static [DataField] = &[];
+    /// The fields for `--fields`: all that the JSON output has. By default, those of a CSV file. A type without any can't
+    /// be printed.
+    const SELECTABLE: &'static [DataField] = Self::FIELDS;
     /// The fields on a card, one for each of the [`card_cells`](Self::card_cells), in the same order. By default, those of
     /// the table.
     const CARD: &'static [Column] = Self::COLUMNS;

@@ -64,7 +64,9 @@ impl Pen {
     /// # Errors
     /// The type has no such field.
     pub(super) fn selected<T: Shown>(&self) -> Result<Vec<Selected>, Failure> {
-        fields::select(&self.look.fields, T::FIELDS)
+        // Otherwise, an unknown name could not be told from a field that a result lacks.
+        const { assert!(!T::SELECTABLE.is_empty(), "a type that is printed names its fields") };
+        fields::select(&self.look.fields, T::SELECTABLE)
     }
 
     /// Returns the style of headings.

@@ -51,6 +51,15 @@ impl Printer {
     /// Prints several values of a type.
     pub fn list<T: Shown>(&self, rows: &[T]) -> Result<(), Failure> {
         let mut listing = Listing::new(&self.0)?;
+    /// Checks that results of a type have the selected fields. A command that changes something does so before the change,
+    /// which would otherwise have taken place when the result can't be printed.
+    ///
+    /// # Errors
+    /// The type has no such field.
+    pub fn expects<T: Shown>(&self) -> Result<(), Failure> {
+        self.0.selected::<T>().map(drop)
+    }
+
         listing.add(rows)?;
         listing.end("")
     }

@@ -6,6 +6,7 @@ use souk_client::{Error, error::required};
 use souk_proto::v1;
 
 use crate::{
+    fields::DataField,
     output::Shown,
     plain,
     table::{Cell, Column, Tone},
@@ -50,6 +51,14 @@ impl From<&v1::Account> for AccountView {
     }
 }
 
+const ACCOUNT_FIELDS: &[DataField] = &[
+    DataField::value("party_id"),
+    DataField::value("role"),
+    DataField::value("display_name"),
+    DataField::value("register_time"),
+    DataField::value("callback"),
+];
+
 impl Shown for AccountView {
     const LIST: &'static str = "accounts";
     const COLUMNS: &'static [Column] = &[
@@ -59,6 +68,7 @@ impl Shown for AccountView {
         Column::word("registered"),
         Column::prose("callback"),
     ];
+    const SELECTABLE: &'static [DataField] = ACCOUNT_FIELDS;
 
     fn cells(&self) -> Vec<Cell> {
         vec![
@@ -122,6 +132,17 @@ impl Shown for WhoView {
         Column::word("token until"),
         Column::word("you come from"),
         Column::word("market"),
+    ];
+    const SELECTABLE: &'static [DataField] = &[
+        DataField::object("account", ACCOUNT_FIELDS),
+        DataField::value("spiffe_id"),
+        DataField::value("serial_number"),
+        DataField::value("sha256_thumbprint"),
+        DataField::value("not_before"),
+        DataField::value("not_after"),
+        DataField::value("token_expire_time"),
+        DataField::value("peer_address"),
+        DataField::value("market"),
     ];
 
     fn cells(&self) -> Vec<Cell> {
@@ -214,6 +235,16 @@ impl Shown for MailboxView {
         Column::word("next attempt"),
         Column::prose("last failure"),
         Column::prose("consumers"),
+    ];
+    const SELECTABLE: &'static [DataField] = &[
+        DataField::value("pending_count"),
+        DataField::value("oldest_time"),
+        DataField::value("acknowledged_sequence"),
+        DataField::value("callback"),
+        DataField::value("failure_count"),
+        DataField::value("next_attempt_time"),
+        DataField::value("last_failure"),
+        DataField::value("consumers"),
     ];
 
     fn cells(&self) -> Vec<Cell> {

@@ -5,6 +5,7 @@ use souk_proto::v1::{self, event::Kind};
 
 use super::{ItemView, MoneyView, OrderView};
 use crate::{
+    fields::DataField,
     money::format_money,
     output::Shown,
     plain,
@@ -122,6 +123,22 @@ impl EventView {
 impl Shown for EventView {
     const LIST: &'static str = "events";
     const COLUMNS: &'static [Column] = &[Column::prose("EVENT")];
+    const SELECTABLE: &'static [DataField] = &[
+        DataField::value("kind"),
+        DataField::value("event_id"),
+        DataField::value("sequence"),
+        DataField::value("occur_time"),
+        DataField::object("order", OrderView::FIELDS),
+        DataField::object("item", ItemView::FIELDS),
+        DataField::value("item_id"),
+        DataField::value("item_version"),
+        DataField::value("remaining_quantity"),
+        DataField::value("sku"),
+        DataField::value("changed_fields"),
+        DataField::money("previous_unit_price"),
+        DataField::value("back_in_stock"),
+        DataField::value("text"),
+    ];
 
     fn cells(&self) -> Vec<Cell> {
         vec![Cell::from(&self.sentence)]

@@ -19,7 +19,7 @@ pub use ride::{LocationView, RidePositionView, RideRow, RideView, TrackingView, 
 pub use sales::{DaySalesView, ItemSalesView};
 use serde::Serialize;
 use souk_proto::v1;
-pub use till::{LineView, ResumeView, TillView};
+pub use till::{LineView, ResumeView, TillEventView, TillView};
 
 use crate::when::When;
 

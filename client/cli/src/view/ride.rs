@@ -167,6 +167,7 @@ impl Shown for RideRow {
         Column::word("STARTED").rank(1),
         Column::word("ENDED").rank(3),
     ];
+    const SELECTABLE: &'static [DataField] = RideView::FIELDS;
 
     fn cells(&self) -> Vec<Cell> {
         let ride = &self.ride;

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use souk_proto::v1::{self, sync_acknowledgement::Result as SyncResult};
 
+use super::EventView;
 use crate::{
     fields::DataField,
     output::Shown,
@@ -56,6 +57,25 @@ impl Shown for TillView {
     }
 }
 
+/// The fields of all that a till's stream prints: where it resumes, answers, and events. Each has those of its kind.
+const STREAM_FIELDS: [DataField; ANSWER_FIELDS.len() + EventView::SELECTABLE.len()] = {
+    let mut fields = [DataField::value("kind"); ANSWER_FIELDS.len() + EventView::SELECTABLE.len()];
+    let (answers, events) = fields.split_at_mut(ANSWER_FIELDS.len());
+    answers.copy_from_slice(ANSWER_FIELDS);
+    events.copy_from_slice(EventView::SELECTABLE);
+    fields
+};
+
+/// The fields that events do not have.
+const ANSWER_FIELDS: &[DataField] = &[
+    DataField::value("last_line"),
+    DataField::value("line"),
+    DataField::value("repeated"),
+    DataField::value("quantity"),
+    DataField::value("reason"),
+    DataField::value("message"),
+];
+
 /// The position at which a till's stream resumes.
 #[derive(Clone, Debug, Serialize)]
 pub struct ResumeView {
@@ -73,9 +93,31 @@ impl ResumeView {
 impl Shown for ResumeView {
     const LIST: &'static str = "lines";
     const COLUMNS: &'static [Column] = &[Column::number("RESUMED AFTER LINE")];
+    const SELECTABLE: &'static [DataField] = &STREAM_FIELDS;
 
     fn cells(&self) -> Vec<Cell> {
         vec![self.last_line.into()]
+    }
+}
+
+/// An event on a till's stream.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub struct TillEventView(EventView);
+
+impl From<&v1::Event> for TillEventView {
+    fn from(event: &v1::Event) -> Self {
+        Self(EventView::from(event))
+    }
+}
+
+impl Shown for TillEventView {
+    const LIST: &'static str = EventView::LIST;
+    const COLUMNS: &'static [Column] = EventView::COLUMNS;
+    const SELECTABLE: &'static [DataField] = &STREAM_FIELDS;
+
+    fn cells(&self) -> Vec<Cell> {
+        self.0.cells()
     }
 }
 
@@ -141,6 +183,7 @@ impl LineView {
 impl Shown for LineView {
     const LIST: &'static str = "lines";
     const COLUMNS: &'static [Column] = &[Column::prose("LINE")];
+    const SELECTABLE: &'static [DataField] = &STREAM_FIELDS;
 
     fn cells(&self) -> Vec<Cell> {
         vec![self.sentence().into()]

@@ -56,6 +56,7 @@ struct Change {
 
 impl Edit {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
+        session.printer().expects::<ItemView>()?;
         let kept = self.file.as_deref().map(read_kept).transpose()?;
         let items = match &kept {
             Some(rows) => own_items(session, rows).await?,

@@ -44,7 +44,7 @@ use part::Plan;
 use prune::Prune;
 use send::send_all;
 use source::{Input, Source};
-use tally::CORRECT_LINES;
+use tally::{CORRECT_LINES, Tally};
 
 /// List and change items by the thousand, from a CSV or NDJSON file
 ///
@@ -91,6 +91,9 @@ pub(crate) struct Import {
 
 impl Import {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
+        if !self.preview {
+            session.printer().expects::<Tally>()?;
+        }
         self.prune.check(&self.file, self.dry_run || self.preview)?;
         let columns = Columns::new(&self.column, &self.default, session.currency())?;
         let export = self.from.map(|shop| Export {

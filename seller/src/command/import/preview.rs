@@ -1,7 +1,7 @@
 //! `seller import --preview`: shows the first rows of a file as they will be listed, without a market.
 
 use serde::Serialize;
-use souk_cli::{Cell, CliSession, Column, Failure, Shown, format_money, plain, prose};
+use souk_cli::{Cell, CliSession, Column, DataField, Failure, Shown, format_money, plain, prose};
 use souk_domain::{Category, Description, ItemName, Money, Quantity, Sku};
 use souk_proto::v1::{ImportRow, RowError};
 
@@ -53,6 +53,16 @@ impl Shown for PreviewRow {
         Column::number("PRICE"),
         Column::number("UNITS"),
         Column::text("DESCRIPTION").rank(1),
+    ];
+    const SELECTABLE: &'static [DataField] = &[
+        DataField::value("line"),
+        DataField::value("sku"),
+        DataField::value("item_id"),
+        DataField::value("name"),
+        DataField::value("category"),
+        DataField::value("price"),
+        DataField::value("quantity"),
+        DataField::value("description"),
     ];
 
     fn cells(&self) -> Vec<Cell> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use souk_cli::{Cell, CliSession, Column, Shown, plain};
+use souk_cli::{Cell, CliSession, Column, DataField, Shown, plain};
 use souk_client::Error;
 use souk_proto::v1::{ImportItemsResponse, RowError};
 
@@ -59,6 +59,18 @@ impl Shown for Tally {
         Column::number("DELETED"),
         Column::number("SECONDS").rank(1),
         Column::number("ROWS/S").rank(2),
+    ];
+    const SELECTABLE: &'static [DataField] = &[
+        DataField::value("rows"),
+        DataField::value("created_count"),
+        DataField::value("updated_count"),
+        DataField::value("unchanged_count"),
+        DataField::value("skipped_count"),
+        DataField::value("failed_count"),
+        DataField::value("deleted_count"),
+        DataField::value("seconds"),
+        DataField::value("rows_per_second"),
+        DataField::value("dialect"),
     ];
 
     fn cells(&self) -> Vec<Cell> {

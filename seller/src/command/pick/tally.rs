@@ -93,6 +93,7 @@ pub(crate) async fn each<T: Shown>(
     picked: &[Picked],
     act: impl AsyncFn(i64) -> Result<T, Failure>,
 ) -> Result<(), Failure> {
+    session.printer().expects::<T>()?;
     if let [Picked { id, is_of_range: false }] = picked {
         return session.printer().one(&act(*id).await?);
     }

@@ -61,6 +61,7 @@ struct Point {
 
 impl Track {
     pub(super) async fn run(mut self, session: &CliSession) -> Result<(), Failure> {
+        session.printer().expects::<TrackingView>()?;
         if !(self.speed.is_finite() && self.speed > 0.0) {
             return Err(Failure::usage(
                 "--speed is not above 0",

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use souk_cli::{
     CliSession, Failure, Outage,
-    view::{EventView, LineView, ResumeView, sentence},
+    view::{LineView, ResumeView, TillEventView, sentence},
 };
 use souk_client::{
     Error, Till, TillNotice,
@@ -63,6 +63,7 @@ struct Tally {
 
 impl Sync {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
+        session.printer().expects::<LineView>()?;
         let mut interrupted = session.interrupt()?;
         let connection = session.connection().await?.clone();
         let _renewal = session.take_up_renewals(None).await?;
@@ -196,7 +197,7 @@ impl Shop<'_> {
             TillNotice::Event(event) => {
                 // Show first, then confirm: after a crash in between, the event is shown again instead of
                 // lost.
-                printer.event(&EventView::from(&event), &sentence(&event))?;
+                printer.event(&TillEventView::from(&event), &sentence(&event))?;
                 if let Some(till) = self.till.as_ref().filter(|_| !self.confirm) {
                     till.take_in(event.sequence);
                 }
