@@ -51,6 +51,7 @@ async fn mailbox(session: &CliSession, live: Live) -> Result<(), Failure> {
 }
 
 async fn remove(session: &CliSession, consumer: String) -> Result<(), Failure> {
+    session.begin_change();
     session.call(RemoveConsumerRequest { consumer: consumer.clone() }).await?;
     session.printer().say(&format!("consumer {consumer} is removed; nothing waits for it any more"));
     Ok(())

@@ -27,6 +27,8 @@ pub struct CliSession {
     is_renewing: Arc<AtomicBool>,
     /// Whether the command ends by itself at Ctrl-C.
     ends_itself: Arc<AtomicBool>,
+    /// Whether the command has sent something that changes the market's state.
+    may_have_changed: AtomicBool,
 }
 
 impl CliSession {
@@ -48,6 +50,7 @@ impl CliSession {
             connection: Arc::default(),
             is_renewing: Arc::default(),
             ends_itself: Arc::default(),
+            may_have_changed: AtomicBool::default(),
         }
     }
 
@@ -180,11 +183,25 @@ impl CliSession {
         }
     }
 
+    /// Records that the command is about to change the market's state by a stream, or over the connection itself. If it is
+    /// then interrupted, the user is warned. [`call`](Self::call) does so by itself.
+    pub fn begin_change(&self) {
+        self.may_have_changed.store(true, Ordering::SeqCst);
+    }
+
+    /// Returns whether the command that runs with this session may have changed the market's state.
+    pub(super) fn may_have_changed(&self) -> bool {
+        self.may_have_changed.load(Ordering::SeqCst)
+    }
+
     /// Makes a call, with retries (see [`Connection::call`]).
     ///
     /// # Errors
     /// Returns the error of the last attempt.
-    pub async fn call<R: Unary>(&self, request: R) -> Result<R::Response, Failure> {
+    pub async fn call<R: Unary>(&self, mut request: R) -> Result<R::Response, Failure> {
+        if request.request_id_mut().is_some() {
+            self.begin_change();
+        }
         Ok(self.connection().await?.call(request).await?)
     }
 

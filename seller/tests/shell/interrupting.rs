@@ -8,12 +8,17 @@ use tokio::{process::Command, time::timeout};
 use super::{PROMPT, WIDTHS, enter, has_time, keep_transcript, shell, shop};
 
 /// Presses Ctrl-C until it has had an effect, like a person: a key that comes before the command runs belongs to the line.
+/// Returns what was printed about it, which may be wrapped.
 async fn interrupt(screen: &mut Screen) -> String {
     loop {
         screen.press("\u{3}").await;
-        let ended = |text: &str| text.contains("interrupted;") && text.ends_with(PROMPT);
+        let ended = |text: &str| {
+            text.ends_with(PROMPT)
+                && text.rsplit("^C").next().is_some_and(|text| text.contains("interrupted;"))
+        };
         if let Ok(text) = timeout(Duration::from_secs(1), screen.until(ended)).await {
-            return text;
+            let words = text.rsplit("interrupted;").next().unwrap_or_default().split_whitespace();
+            return words.collect::<Vec<_>>().join(" ");
         }
     }
 }
@@ -30,7 +35,12 @@ async fn ctrl_c_ends_the_call_and_not_the_shell() {
         gate.freeze(true);
         screen.press("items\r").await;
         screen.until(|text| text.ends_with("seller> items")).await;
-        interrupt(&mut screen).await;
+        let said = interrupt(&mut screen).await;
+        assert!(said.starts_with("nothing was changed"), "a list changes nothing: {said}");
+        screen.press("update 1 --price \"9.99 GBP\"\r").await;
+        screen.until(|text| text.ends_with("GBP\"")).await;
+        let said = interrupt(&mut screen).await;
+        assert!(said.starts_with("a change may have taken place"), "{said}");
         gate.freeze(false);
         let text = enter(&mut screen, "items").await;
         assert!(text.contains("Brass"), "the shell goes on: {text}");

@@ -87,7 +87,11 @@ pub(super) async fn carry_out_until_interrupted<P: Program>(
         return Ended::Terminated;
     }
     // The terminal has printed ^C, and the cursor stands behind it.
-    let text = "interrupted; a change may have taken place all the same, so look before repeating it";
+    let text = if session.may_have_changed() {
+        "interrupted; a change may have taken place all the same, so look before repeating it"
+    } else {
+        "interrupted; nothing was changed"
+    };
     session.printer().say(&format!("\n{}", wrapped(text, width()).join("\n")));
     Ended::With(exit::INTERRUPTED)
 }

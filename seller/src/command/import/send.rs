@@ -50,6 +50,9 @@ struct Sender<'a> {
 impl Sender<'_> {
     async fn send_file(&mut self, plan: Plan) -> Result<Found, Failure> {
         let connection = self.session.connection().await?.clone();
+        if !self.validate_only {
+            self.session.begin_change();
+        }
         let _renewal = self.session.take_up_renewals(None).await?;
         // Rows are sent before the market answers anything, so that a stream alone does not tell whether the market is
         // there.

@@ -91,6 +91,7 @@ impl Track {
         session: &CliSession,
         mut positions: mpsc::Receiver<TrackRideRequest>,
     ) -> Result<TrackRideResponse, Failure> {
+        session.begin_change();
         let (mut persistence, _renewal) = (Persistence::default(), session.take_up_renewals(None).await?);
         let say = |news: &str| session.printer().say(news);
         loop {

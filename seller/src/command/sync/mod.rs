@@ -64,6 +64,7 @@ struct Tally {
 impl Sync {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
         session.printer().expects::<LineView>()?;
+        session.begin_change();
         let mut interrupted = session.interrupt()?;
         let connection = session.connection().await?.clone();
         let _renewal = session.take_up_renewals(None).await?;
