@@ -95,6 +95,33 @@ async fn menu_offers_items_wishes_and_orders() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn menu_asks_whether_to_show_more() {
+    const SHADES: usize = 55;
+    let (_market, alice, _lamp, bob, terminal) = shop().await;
+    for number in 1..=SHADES {
+        alice.sell(draft(&format!("Shade {number:02}"), "home/light", 100, 1)).await.expect("listed");
+    }
+    eventually("bob finds the shades", async || {
+        let found = bob.search(v1::SearchItemRequest { query: "shade".into(), ..Default::default() }).await;
+        found.is_ok_and(|found| found.total_size == SHADES as i64)
+    })
+    .await;
+    let shown = |text: &str| text.matches(" Shade ").count();
+    let mut screen = Screen::start(&terminal, &["shell"]);
+    for (answer, more) in [("\r", SHADES - 50), ("n\r", 0)] {
+        choose(&mut screen, "2").await;
+        screen.answer("words (optional):", "shade").await;
+        screen.answer("category (optional):", "").await;
+        let text = screen.until(|text| text.ends_with("Show more? [Y/n]")).await;
+        let before = shown(&text);
+        screen.press(answer).await;
+        let text = back(&mut screen).await;
+        assert_eq!(shown(&text) - before, more, "{text}");
+        assert!(!text.contains(" --"), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ctrl_c_ends_the_tracking_and_not_the_shell() {
     let (_market, alice, lamp, bob, terminal) = shop().await;
     let order_id = bob.buy(lamp, 1).await.expect("bought").order_id;

@@ -46,8 +46,8 @@ pub(super) const MENU: &[Entry] = &[
             Field::argument("stars, 1 to 5", Kind::Number(5)),
         ],
     ),
-    Entry::plain("Show my orders", &["orders", "--all"]),
-    Entry::plain("Show my wishlist", &["wish", "list", "--all"]),
+    Entry::plain("Show my orders", &["orders"]),
+    Entry::plain("Show my wishlist", &["wish", "list"]),
     Entry::asking("Cancel an order", &["cancel"], &[order(OrderStatus::Placed)]).confirmed(),
     Entry::asking(
         "Take an item off my wishlist",

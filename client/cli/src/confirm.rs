@@ -23,13 +23,30 @@ impl Drop for Abandon {
 /// # Errors
 /// Standard input can't be read.
 pub async fn ask_yes_no(question: &str) -> Result<bool, Failure> {
+    Ok(is_yes(&answer(&format!("{question}? [y/N] ")).await?))
+}
+
+/// Offers something on standard error, and reads the answer from standard input. An empty line means yes, as does "y" or
+/// "yes"; anything else means no, also the end of the input. `offer` has no question mark.
+///
+/// # Errors
+/// Standard input can't be read.
+pub(super) async fn accepts(offer: &str) -> Result<bool, Failure> {
+    let answer = answer(&format!("{offer}? [Y/n] ")).await?;
+    Ok(is_yes(&answer) || (answer.ends_with('\n') && answer.trim().is_empty()))
+}
+
+fn is_yes(answer: &str) -> bool {
+    matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
+}
+
+async fn answer(question: &str) -> Result<String, Failure> {
     let failed = |error| Failure::io("read the answer", error);
-    souk_stdio::report(format_args!("{question}? [y/N] "));
+    souk_stdio::report(format_args!("{question}"));
     let abandoned = Arc::new(eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| failed(error.into()))?);
     let _abandon = Abandon(Arc::clone(&abandoned));
     let read = tokio::task::spawn_blocking(move || read_line(&abandoned));
-    let answer = read.await.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(failed)?;
-    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+    read.await.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(failed)
 }
 
 /// Reads a line, as soon as there is one, unless the question is abandoned before.

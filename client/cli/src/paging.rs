@@ -8,6 +8,7 @@ use tokio::time::sleep;
 
 use super::{
     CliSession, Persistence,
+    confirm::accepts,
     output::{Output, Shown},
 };
 use crate::Failure;
@@ -54,7 +55,7 @@ pub struct Live {
 
 impl Paging {
     /// Fetches one page, or all, and shows each as it arrives. `fetch` receives the page size and token, and returns
-    /// the rows and the next token.
+    /// the rows and the next token. A user of the menu is asked after each page whether to go on.
     ///
     /// # Errors
     /// Returns the errors of `fetch`, or one if the result can't be written.
@@ -64,7 +65,15 @@ impl Paging {
         fetch: impl AsyncFn(i32, String) -> Result<(Vec<T>, String), Failure>,
     ) -> Result<(), Failure> {
         let mut listing = session.printer().listing::<T>()?;
-        let next = self.each(&fetch, |rows| listing.add(&rows)).await?;
+        let mut next = self.each(&fetch, |rows| listing.add(&rows)).await?;
+        if session.is_of_menu() {
+            while !next.is_empty() && accepts("Show more").await? {
+                let (rows, after) = fetch(self.size(), next).await?;
+                listing.add(&rows)?;
+                next = after;
+            }
+            return listing.end("");
+        }
         listing.end(&next)?;
         if !next.is_empty() {
             session.printer().say(&format!("there is more: --page-token {next}, or --all"));

@@ -29,6 +29,8 @@ pub struct CliSession {
     ends_itself: Arc<AtomicBool>,
     /// Whether the command has sent something that changes the market's state.
     may_have_changed: AtomicBool,
+    /// Whether the user chose the command from the menu, and types no flags.
+    is_of_menu: bool,
 }
 
 impl CliSession {
@@ -51,6 +53,7 @@ impl CliSession {
             is_renewing: Arc::default(),
             ends_itself: Arc::default(),
             may_have_changed: AtomicBool::default(),
+            is_of_menu: false,
         }
     }
 
@@ -70,6 +73,16 @@ impl CliSession {
         resolved.format = format.apply(&resolved.format)?;
         let (connection, is_renewing) = (Arc::clone(&self.connection), Arc::clone(&self.is_renewing));
         Ok(Self { connection, is_renewing, ..Self::new(self.program, resolved) })
+    }
+
+    /// Returns the session for a command that was chosen from the menu, or one that was typed.
+    pub(super) fn of_menu(self, is_of_menu: bool) -> Self {
+        Self { is_of_menu, ..self }
+    }
+
+    /// Returns whether the user chose the command from the menu: they are asked, where others pass a flag.
+    pub(super) fn is_of_menu(&self) -> bool {
+        self.is_of_menu
     }
 
     /// Returns the name of the binary, [`Program::NAME`](crate::Program::NAME).

@@ -42,8 +42,8 @@ pub(super) const MENU: &[Entry] = &[
         ],
     ),
     Entry::asking("Delete an item", &["delete"], &[ITEM]).confirmed(),
-    Entry::plain("Display my items", &["items", "--all"]),
-    Entry::plain("Show my sales", &["sales", "--all"]),
+    Entry::plain("Display my items", &["items"]),
+    Entry::plain("Show my sales", &["sales"]),
     Entry::asking("Ship an order", &["ship"], &[order(OrderStatus::Placed)]),
     Entry::asking("Mark an order as delivered", &["deliver"], &[order(OrderStatus::Shipped)]),
     Entry::asking(

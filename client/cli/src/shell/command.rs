@@ -111,11 +111,11 @@ fn parse<P: Program>(mut words: Vec<String>, session: &CliSession, voice: Voice)
         Cli::<P::Command>::from_arg_matches(&matches).map(|cli| (cli, typed))
     });
     let (cli, typed) = parsed.map_err(|error| {
+        let error = souk_help::worded(error);
         // Help is not an error; clap chooses the output stream.
         let _ = error.print();
         if error.use_stderr() { exit::USAGE } else { exit::OK }
     })?;
-        let error = souk_help::worded(error);
     if let Some(flag) = typed.iter().find(|flag| !SHELL_FLAGS.contains(&flag.as_str())) {
         let failure = Failure::usage(
             format!("--{flag} holds for the whole shell"),
@@ -127,6 +127,7 @@ fn parse<P: Program>(mut words: Vec<String>, session: &CliSession, voice: Voice)
     let currency = cli.flags.currency.filter(|_| typed.iter().any(|flag| flag == "currency"));
     let session = session
         .with(output, currency, &cli.flags.format)
+        .map(|session| session.of_menu(voice == Voice::Menu))
         .map_err(|failure| failed(&failure, session, voice))?;
     Ok((cli.command, session))
 }
