@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use super::{
     CliSession, Persistence,
     confirm::accepts,
-    output::{Output, Shown},
+    output::{Output, Printer, Shown},
 };
 use crate::Failure;
 
@@ -19,8 +19,6 @@ const PAGE: i32 = 50;
 const PAGE_OF_ALL: i32 = 200;
 /// The time between two requests for a result that is watched.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
-/// Moves the cursor to the top left corner and clears the screen below it (ECMA-48, CUP and ED).
-const CLEAR: &str = "\x1b[H\x1b[J";
 
 /// Flags of every list.
 #[derive(Args, Clone, Debug)]
@@ -132,7 +130,7 @@ impl LivePaging {
         if !self.live.watch {
             return self.paging.pages(session, fetch).await;
         }
-        watch(session, async || self.paging.gather(&fetch).await, |rows| session.printer().list(rows)).await
+        watch(session, async || self.paging.gather(&fetch).await, |printer, rows| printer.list(rows)).await
     }
 }
 
@@ -149,7 +147,7 @@ impl Live {
         if !self.watch {
             return session.printer().card(&fetch().await?);
         }
-        let show = |rows: &[T]| rows.iter().try_for_each(|card| session.printer().card(card));
+        let show = |printer: &Printer, rows: &[T]| rows.iter().try_for_each(|card| printer.card(card));
         watch(session, async || Ok(vec![fetch().await?]), show).await
     }
 }
@@ -158,7 +156,7 @@ impl Live {
 async fn watch<T: Shown>(
     session: &CliSession,
     fetch: impl AsyncFn() -> Result<Vec<T>, Failure>,
-    show: impl Fn(&[T]) -> Result<(), Failure>,
+    show: impl Fn(&Printer, &[T]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut interrupted = session.interrupt()?;
     let _renewal = session.take_up_renewals(None).await?;
@@ -171,7 +169,7 @@ async fn watch<T: Shown>(
 async fn follow<T: Shown>(
     session: &CliSession,
     fetch: impl AsyncFn() -> Result<Vec<T>, Failure>,
-    show: impl Fn(&[T]) -> Result<(), Failure>,
+    show: impl Fn(&Printer, &[T]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let say = |news: &str| session.printer().say(news);
     let printer = session.printer();
@@ -197,8 +195,7 @@ async fn follow<T: Shown>(
         let is_same = keys.len() == before.len() && keys.iter().all(|key| before.contains(key));
         if is_screen {
             // Again even if nothing has changed: the times are relative.
-            printer.write_raw(CLEAR)?;
-            show(&rows)?;
+            printer.screen(|sheet| show(sheet, &rows))?;
         } else if !is_same {
             let news = rows.into_iter().zip(&keys).filter(|(_, key)| !before.contains(*key));
             stream.add(&news.map(|(row, _)| row).collect::<Vec<_>>())?;

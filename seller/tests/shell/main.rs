@@ -8,6 +8,7 @@ mod interrupting;
 mod lines;
 mod menu;
 mod starting;
+mod watching;
 
 use std::{fs, num::NonZero, path::Path};
 

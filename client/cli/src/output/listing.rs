@@ -159,11 +159,13 @@ impl<'a, T: Shown> Listing<'a, T> {
                 fitted
             }
         };
+        let mut ends = Vec::with_capacity(texts.len());
         for (texts, cells) in texts.iter().zip(&cells) {
             text.push_str(&layout.row(texts, cells, pen.has_color));
             text.push('\n');
+            ends.push(text.len());
         }
-        pen.write_raw(&text)
+        pen.write_rows(&text, &ends)
     }
 }
 

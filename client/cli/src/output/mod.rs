@@ -5,6 +5,7 @@ mod listing;
 mod look;
 mod pen;
 mod printer;
+mod sheet;
 
 pub use ending::ended;
 pub(super) use ending::report_to;

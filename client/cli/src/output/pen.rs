@@ -1,6 +1,9 @@
 //! The lower half of the printer: the properties of standard output, and how it is written.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    sync::{Mutex, PoisonError},
+};
 
 use anstream::{AutoStream, ColorChoice, stream::RawStream};
 use anstyle::Style;
@@ -8,7 +11,10 @@ use serde::Serialize;
 use serde_json::Value;
 use souk_stdio::Stdout;
 
-use super::look::{Look, Shown};
+use super::{
+    look::{Look, Shown},
+    sheet::Sheet,
+};
 use crate::{
     Failure,
     fields::{self, Selected, Selection},
@@ -20,7 +26,7 @@ use crate::{
 /// A terminal narrower than this is treated as this wide, because less can't be read in any case.
 pub(super) const LEAST_WIDTH: usize = 20;
 
-/// Writes to standard output.
+/// Writes to standard output, or to a sheet that is then written.
 #[derive(Debug)]
 pub(super) struct Pen {
     pub(super) look: Look,
@@ -30,12 +36,40 @@ pub(super) struct Pen {
     pub(super) has_color: bool,
     /// The width to fit results to; `None` without a terminal.
     pub(super) width: Option<usize>,
+    sheet: Option<Mutex<Sheet>>,
 }
 
 impl Pen {
     pub(super) fn new(look: Look) -> Self {
         let has_color = look.color && is_colored(&io::stdout());
-        Self { look, is_terminal: io::stdout().is_terminal(), has_color, width: terminal_width() }
+        Self {
+            look,
+            is_terminal: io::stdout().is_terminal(),
+            has_color,
+            width: terminal_width(),
+            sheet: None,
+        }
+    }
+
+    /// Returns one that writes to a sheet in the same way.
+    pub(super) fn with_sheet(&self) -> Self {
+        let Self { look, is_terminal, has_color, width, .. } = self;
+        Self {
+            look: look.clone(),
+            is_terminal: *is_terminal,
+            has_color: *has_color,
+            width: *width,
+            sheet: Some(Mutex::default()),
+        }
+    }
+
+    /// Takes what was written to the sheet, as far as it fits the terminal.
+    pub(super) fn screenful(&self) -> String {
+        let sheet = self
+            .sheet
+            .as_ref()
+            .map(|sheet| std::mem::take(&mut *sheet.lock().unwrap_or_else(PoisonError::into_inner)));
+        sheet.unwrap_or_default().clipped(self.width, terminal_height())
     }
 
     /// Writes lines.
@@ -45,6 +79,15 @@ impl Pen {
 
     /// Writes a text, without a line break after it.
     pub(super) fn write_raw(&self, text: &str) -> Result<(), Failure> {
+        self.write_rows(text, &[])
+    }
+
+    /// Writes a text in which rows of a table end.
+    pub(super) fn write_rows(&self, text: &str, ends: &[usize]) -> Result<(), Failure> {
+        if let Some(sheet) = &self.sheet {
+            sheet.lock().unwrap_or_else(PoisonError::into_inner).add(text, ends);
+            return Ok(());
+        }
         let written = Stdout.write_all(text.as_bytes()).and_then(|()| Stdout.flush());
         written.map_err(|error| Failure::io("write the result", error))
     }
@@ -118,4 +161,10 @@ fn terminal_width() -> Option<usize> {
     };
     let set = || std::env::var("COLUMNS").ok()?.parse::<usize>().ok().filter(|columns| *columns > 0);
     of_terminal().or_else(set).map(|columns| columns.max(LEAST_WIDTH))
+}
+
+/// Returns the height of the terminal as it is now; `None` without one.
+fn terminal_height() -> Option<usize> {
+    let (_, terminal_size::Height(lines)) = terminal_size::terminal_size_of(io::stdout())?;
+    Some(usize::from(lines)).filter(|lines| *lines > 0)
 }

@@ -11,6 +11,9 @@ use super::{
 };
 use crate::{Failure, table::wrapped, when::When};
 
+/// Moves the cursor to the top left corner and clears the screen below it (ECMA-48, CUP and ED).
+const CLEAR: &str = "\x1b[H\x1b[J";
+
 /// Prints results in one format. Clones are cheap.
 #[derive(Clone, Debug)]
 pub struct Printer(Arc<Pen>);
@@ -48,9 +51,6 @@ impl Printer {
         self.0.times().of_day(when)
     }
 
-    /// Prints several values of a type.
-    pub fn list<T: Shown>(&self, rows: &[T]) -> Result<(), Failure> {
-        let mut listing = Listing::new(&self.0)?;
     /// Checks that results of a type have the selected fields. A command that changes something does so before the change,
     /// which would otherwise have taken place when the result can't be printed.
     ///
@@ -60,6 +60,9 @@ impl Printer {
         self.0.selected::<T>().map(drop)
     }
 
+    /// Prints several values of a type.
+    pub fn list<T: Shown>(&self, rows: &[T]) -> Result<(), Failure> {
+        let mut listing = Listing::new(&self.0)?;
         listing.add(rows)?;
         listing.end("")
     }
@@ -125,6 +128,15 @@ impl Printer {
     /// The text can't be written, for a reason other than a closed pipe.
     pub fn write_raw(&self, text: &str) -> Result<(), Failure> {
         self.0.write_raw(text)
+    }
+
+    /// Replaces what is on the terminal by what `show` prints, as far as it fits: what scrolls off could not be replaced
+    /// the next time.
+    pub(crate) fn screen(&self, show: impl FnOnce(&Self) -> Result<(), Failure>) -> Result<(), Failure> {
+        self.write_raw(CLEAR)?;
+        let sheet = Self(Arc::new(self.0.with_sheet()));
+        show(&sheet)?;
+        self.write_raw(&sheet.0.screenful())
     }
 
     /// Begins a list that is printed page by page.
