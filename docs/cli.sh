@@ -89,7 +89,10 @@ seller sales --template '{% for order in orders %}{{ order.order_id }}: {{ order
 ```
 
 `--watch` (`-w`) on `items`, `orders`, `sales` and `market admin mailboxes` shows the list again whenever it changes; without a terminal, it
-prints each new or changed row. If the reader closes the pipe (`| head -1`), a program ends with exit code 0.
+prints each new or changed row. On a terminal, a last line says how many rows do not fit. The list is read every 2 seconds or, if it takes
+several pages (`--all`, or `seller items` with words, a filter or `--sort`), every 2 seconds per page, at least once a minute.
+
+If the reader closes the pipe (`| head -1`), a program ends with exit code 0.
 
 **Files.** The shell's history and the record of events that you have seen are in `$XDG_STATE_HOME/souk`, or `~/.local/state/souk`. If that
 can't be written, programs warn and work without it.

@@ -17,8 +17,11 @@ use crate::Failure;
 const PAGE: i32 = 50;
 /// The rows of a page when all pages are fetched: the market's maximum.
 const PAGE_OF_ALL: i32 = 200;
-/// The time between two requests for a result that is watched.
+/// The time between two requests for a result that is watched, for each call that a request takes: a result of many pages
+/// costs the market no more than one of a single page.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
+/// The maximum time between two requests, so that the result does not get old.
+const WATCH_INTERVAL_MAX: Duration = Duration::from_secs(60);
 
 /// Flags of every list.
 #[derive(Args, Clone, Debug)]
@@ -179,6 +182,7 @@ async fn follow<T: Shown>(
     let mut has_come = false;
     let mut shown = HashSet::new();
     loop {
+        let calls_before = session.calls();
         let rows = match fetch().await {
             Ok(rows) => rows,
             Err(Failure::Client(error)) => {
@@ -201,8 +205,13 @@ async fn follow<T: Shown>(
             stream.add(&news.map(|(row, _)| row).collect::<Vec<_>>())?;
         }
         shown = keys.into_iter().collect();
-        sleep(WATCH_INTERVAL).await;
+        sleep(interval(session.calls() - calls_before)).await;
     }
+}
+
+/// Returns the time until a result that took so many calls is requested again.
+fn interval(calls: u32) -> Duration {
+    WATCH_INTERVAL.saturating_mul(calls.max(1)).min(WATCH_INTERVAL_MAX)
 }
 
 /// Returns the content of a row without the fields that change as time passes.

@@ -4,7 +4,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
@@ -29,6 +29,8 @@ pub struct CliSession {
     ends_itself: Arc<AtomicBool>,
     /// Whether the command has sent something that changes the market's state.
     may_have_changed: AtomicBool,
+    /// The number of calls that were made.
+    calls: AtomicU32,
     /// Whether the user chose the command from the menu, and types no flags.
     is_of_menu: bool,
 }
@@ -53,6 +55,7 @@ impl CliSession {
             is_renewing: Arc::default(),
             ends_itself: Arc::default(),
             may_have_changed: AtomicBool::default(),
+            calls: AtomicU32::default(),
             is_of_menu: false,
         }
     }
@@ -207,6 +210,11 @@ impl CliSession {
         self.may_have_changed.load(Ordering::SeqCst)
     }
 
+    /// Returns the number of calls that were made with this session by [`call`](Self::call).
+    pub(super) fn calls(&self) -> u32 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
     /// Makes a call, with retries (see [`Connection::call`]).
     ///
     /// # Errors
@@ -215,6 +223,7 @@ impl CliSession {
         if request.request_id_mut().is_some() {
             self.begin_change();
         }
+        self.calls.fetch_add(1, Ordering::Relaxed);
         Ok(self.connection().await?.call(request).await?)
     }
 

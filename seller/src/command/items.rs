@@ -24,7 +24,8 @@ const SALES_ITEMS: i32 = 1_000;
 
 /// List the items that you sell, all or those that you look for
 ///
-/// With words, a filter or --sort, your whole shop is read, up to 100,000 items, and all matching items are shown.
+/// With words, a filter or --sort, your whole shop is read, up to 100,000 items, and all matching items are shown; with
+/// --watch, every 2 seconds for each 200 items that you have, but at least once a minute.
 #[derive(Args)]
 #[command(after_help = "Examples:
   seller items lamp --below 5 --sort stock

@@ -1,5 +1,7 @@
 //! Lists that are watched on a terminal, and in a pipe.
 
+use std::time::{Duration, Instant};
+
 use souk_testkit::{screen::Screen, terminal::Terminal};
 
 use super::{WIDTHS, shop};
@@ -31,4 +33,21 @@ async fn a_list_that_is_taller_than_the_terminal_ends_with_the_number_of_the_oth
         if text.contains("more rows") { text } else { screen.until(|text| text.contains("more rows")).await };
     // Nothing has scrolled off: the list was replaced where it stood.
     assert!(text.lines().count() < LINES && text.matches("NAME").count() == 1, "{text}");
+}
+
+/// A whole shop is read in several calls, and not more often per call than a single page.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watched_list_of_several_pages_is_read_less_often() {
+    let (_market, bob, lamp, terminal) = shop().await;
+    import(&terminal, 450).await;
+    let mut watching = terminal.start(&["items", "--watch", "--sort", "stock", "--output", "ndjson"]);
+    for _ in 0..451 {
+        watching.line().await;
+    }
+    let shown = Instant::now();
+    bob.buy(lamp, 1).await.expect("bought");
+    assert!(watching.line().await.contains("\"quantity\":9999"));
+    // Three calls, so every six seconds.
+    assert!(shown.elapsed() > Duration::from_secs(4), "{:?}", shown.elapsed());
+    assert_eq!(watching.interrupt().await, 0);
 }

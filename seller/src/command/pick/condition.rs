@@ -231,7 +231,9 @@ fn wanted(kind: Kind, value: &str) -> Result<Wanted, String> {
         Kind::Key => Ok(Wanted::Text(value.to_owned())),
         Kind::Word(words) if words.contains(&value) => Ok(Wanted::Text(value.to_owned())),
         Kind::Word(words) => Err(format!("it is one of {}", words.join(", "))),
-        Kind::Number => value.parse().map(Wanted::Number).map_err(|_| "write digits".to_owned()),
+        Kind::Number => {
+            value.parse().map(Wanted::Number).map_err(|_| "write a whole number, such as 5".to_owned())
+        }
         Kind::Money if is_amount(value) => Ok(Wanted::Money(value.to_owned())),
         Kind::Money => Err("write it like 12.50, or like \"12.50 GBP\"".to_owned()),
         Kind::Time => {
