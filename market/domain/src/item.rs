@@ -61,8 +61,8 @@ impl Item {
         self.deleted_at.is_none()
     }
 
-    /// Returns whether the two versions differ in anything that the search index holds. Of the stock, the
-    /// index holds only whether there is any, so that a purchase rarely touches it.
+    /// Returns whether the two versions differ in anything that searches look at. Of the stock, that is only whether
+    /// there is any, so that a purchase rarely moves the feed.
     pub fn search_differs(&self, other: &Self) -> bool {
         self.name != other.name
             || self.sku != other.sku

@@ -62,6 +62,11 @@ impl<K: Ord + Copy, V> Table<K, V> {
         self.rows.iter().filter(|(_, row)| row.changed).map(|(key, row)| (*key, row.value.as_ref()))
     }
 
+    /// Takes the changed rows in key order, with `None` for a removed row.
+    pub fn into_changes(self) -> impl Iterator<Item = (K, Option<V>)> {
+        self.rows.into_iter().filter(|(_, row)| row.changed).map(|(key, row)| (key, row.value))
+    }
+
     /// Returns the keys of all rows that exist.
     pub fn keys(&self) -> impl Iterator<Item = K> {
         self.rows.iter().filter(|(_, row)| row.value.is_some()).map(|(key, _)| *key)

@@ -9,6 +9,7 @@ use souk_domain::Category;
 
 use super::{
     Leniency, SearchQuery, schema,
+    states::StateFilter,
     words::{self, Phase, Wording},
 };
 
@@ -51,8 +52,8 @@ pub(super) struct Ask {
     pub(super) facts: Vec<String>,
     /// The prices that the filters allow, unless it is all of them: currency, minimum and maximum.
     pub(super) price: Option<(u64, i64, i64)>,
-    /// The least mean rating.
-    pub(super) rating: Option<f64>,
+    /// The states of items that the filters allow.
+    pub(super) state: StateFilter,
     /// The pairs of adjacent words.
     pub(super) pairs: Vec<String>,
     /// The hash of the whole text.
@@ -77,7 +78,6 @@ impl Ask {
         let mut facts = Vec::new();
         facts.extend(query.category.as_ref().map(|category| schema::category_fact(category.as_str())));
         facts.extend(query.seller.map(schema::seller_fact));
-        facts.extend(query.in_stock.then(|| schema::IN_STOCK.to_owned()));
         // Amounts of different currencies can't be compared, so a range always restricts the currency too.
         let range = query.price;
         facts.extend(range.any_end().map(schema::currency_fact));
@@ -86,9 +86,8 @@ impl Ask {
             let most = range.max().map_or(i64::MAX, |max| max.amount_minor());
             (schema::currency_number(end), least, most)
         });
-        // At least the lowest mean there is, which excludes unrated items.
-        let rating = query.min_rating.map(|mean| mean.max(schema::LOWEST_MEAN));
-        Self { words, facts, price, rating, pairs, whole }
+        let state = StateFilter::new(query.in_stock, query.min_rating);
+        Self { words, facts, price, state, pairs, whole }
     }
 
     /// Asks for everything in a category, or simply everything.
@@ -112,7 +111,7 @@ impl Ask {
 
     /// Returns whether the query has neither words nor filters.
     pub(super) fn is_everything(&self) -> bool {
-        self.words.is_empty() && self.facts.is_empty() && self.price.is_none() && self.rating.is_none()
+        self.words.is_empty() && self.facts.is_empty() && self.price.is_none() && self.state.admits_all()
     }
 
     /// Returns a key that queries share if they match the same items at a degree. `hidden` stands for the sellers that
@@ -120,7 +119,7 @@ impl Ask {
     pub(super) fn key(&self, degree: Degree, hidden: u64) -> Key {
         let hash = |state: &RandomState| {
             let mut hasher = state.build_hasher();
-            (degree, hidden, self.price, self.rating.map(f64::to_bits), &self.facts).hash(&mut hasher);
+            (degree, hidden, self.price, self.state, &self.facts).hash(&mut hasher);
             for word in &self.words {
                 (&word.typed, word.may_be_unfinished).hash(&mut hasher);
                 for way in word.ways.iter().filter(|(of, _)| *of <= degree) {

@@ -32,6 +32,16 @@ impl Bits {
         self.0[word] |= others.0[word] & 1 << (document % WORD);
     }
 
+    /// Adds a document or removes it.
+    pub(super) fn set(&mut self, document: DocId, is_member: bool) {
+        let (word, bit) = ((document / WORD) as usize, 1 << (document % WORD));
+        if is_member {
+            self.0[word] |= bit;
+        } else {
+            self.0[word] &= !bit;
+        }
+    }
+
     /// Returns whether a document is in the set.
     pub(super) fn has(&self, document: DocId) -> bool {
         self.0.get((document / WORD) as usize).is_some_and(|word| word >> (document % WORD) & 1 == 1)

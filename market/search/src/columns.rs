@@ -7,7 +7,7 @@ use std::sync::Arc;
 use souk_domain::Category;
 use tantivy::{DocId, SegmentReader, columnar::ColumnValues};
 
-use super::schema;
+use super::{bits::Bits, schema, states::State};
 
 /// The columns of a segment.
 pub(super) struct Columns {
@@ -15,13 +15,15 @@ pub(super) struct Columns {
     pub(super) ranks: Arc<dyn ColumnValues<u64>>,
     pub(super) currencies: Arc<dyn ColumnValues<u64>>,
     pub(super) prices: Arc<dyn ColumnValues<i64>>,
-    pub(super) ratings: Arc<dyn ColumnValues<f64>>,
+    states: Arc<dyn ColumnValues<u64>>,
     /// All documents, by currency, price and item number.
     pub(super) by_price: Box<[DocId]>,
-    /// All documents, best rating first, then by item number.
+    /// All documents, best rating first, then by item number. The ratings are those that the documents say.
     pub(super) by_rating: Box<[DocId]>,
     /// All documents, highest item number first.
     pub(super) by_age: Box<[DocId]>,
+    /// The documents that say that their items are in stock.
+    pub(super) in_stock: Arc<Bits>,
     categories: Numbers,
     /// The categories by number, in order of their paths.
     pub(super) names: Box<[Category]>,
@@ -39,26 +41,42 @@ impl Columns {
         let items: Arc<dyn ColumnValues<i64>> = columns.column_first_or_default(schema::ITEM)?;
         let currencies: Arc<dyn ColumnValues<u64>> = columns.column_first_or_default(schema::CURRENCY)?;
         let prices: Arc<dyn ColumnValues<i64>> = columns.column_first_or_default(schema::PRICE)?;
-        let ratings: Arc<dyn ColumnValues<f64>> = columns.column_first_or_default(schema::RATING)?;
+        let states: Arc<dyn ColumnValues<u64>> = columns.column_first_or_default(schema::STATE)?;
+        let state = |document| State::from_column(states.get_val(document));
         let documents = 0..segment.max_doc();
         let (categories, names) = categories(segment)?;
         Ok(Self {
             by_price: sorted(documents.clone(), |document| {
                 (currencies.get_val(document), prices.get_val(document), items.get_val(document))
             }),
-            // The bits of non-negative floats sort like the floats themselves (IEEE 754, totalOrder).
             by_rating: sorted(documents.clone(), |document| {
-                (!ratings.get_val(document).to_bits(), items.get_val(document))
+                (!state(document).rating(), items.get_val(document))
             }),
-            by_age: sorted(documents, |document| !items.get_val(document)),
+            by_age: sorted(documents.clone(), |document| !items.get_val(document)),
+            in_stock: {
+                let in_stock = documents.filter(|document| state(*document).is_in_stock());
+                Arc::new(Bits::of(segment.max_doc(), in_stock))
+            },
             items,
             ranks: columns.column_first_or_default(schema::RANK)?,
             currencies,
             prices,
-            ratings,
+            states,
             categories,
             names,
         })
+    }
+
+    /// Returns what a document says of its item's state.
+    pub(super) fn state(&self, document: DocId) -> State {
+        State::from_column(self.states.get_val(document))
+    }
+
+    /// Returns the documents of an item. All but one at most are deleted.
+    pub(super) fn of_item(&self, item: i64) -> impl Iterator<Item = DocId> {
+        let start = self.by_age.partition_point(|document| self.items.get_val(*document) > item);
+        let rest = self.by_age[start..].iter().copied();
+        rest.take_while(move |document| self.items.get_val(*document) == item)
     }
 
     /// Counts the documents in each category, by number.

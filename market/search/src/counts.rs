@@ -1,13 +1,14 @@
 //! The number of matches of a query, in all and in each category, kept between searches.
 //!
-//! The count of a segment is valid as long as the segment exists, and only documents deleted since then are subtracted. So
-//! repeating a search after a commit costs little, however many items match.
+//! The count of a segment is valid as long as the segment exists, because it goes by what the documents say. Documents
+//! deleted since then are subtracted, and those whose items have another stock or rating now are corrected. So repeating
+//! a search after a change costs little, however many items match.
 
 use std::{collections::HashMap, sync::Arc};
 
 use quick_cache::{Weighter, sync::Cache};
 use souk_domain::Category;
-use tantivy::index::SegmentId;
+use tantivy::{DocId, index::SegmentId};
 
 use super::{
     ask::{Degree, Key},
@@ -142,6 +143,45 @@ impl Count {
         let left = self.categories.iter().map(|(number, count)| (*number, count - gone[*number as usize]));
         let categories = left.filter(|(_, count)| *count > 0).collect();
         Ok(Self { total: self.total - total, categories, deleted: deleted.len() })
+    }
+}
+
+impl Count {
+    /// Returns the count by the states that items have now. `of` goes by the documents, and so does this count.
+    pub(super) fn by_present_states(
+        self: Arc<Self>,
+        of: &Resolved<'_>,
+        degree: Degree,
+        effort: &mut Effort,
+    ) -> Result<Arc<Self>, Stop> {
+        let Segment { columns, outdated, .. } = of.scope.segment;
+        let filter = of.scope.ask.state;
+        if filter.admits_all() || outdated.is_empty() {
+            return Ok(self);
+        }
+        effort.spend(outdated.len() as u64)?;
+        let mut test = Test::of(of, degree, effort)?;
+        let changed = outdated.iter().filter_map(|(document, state)| {
+            let (before, now) = (filter.admits(columns.state(*document)), filter.admits(*state));
+            (before != now).then_some((*document, now))
+        });
+        let matching = changed.filter(|(document, _)| test.holds_in_some_state(*document));
+        let (coming, going): (Vec<_>, Vec<_>) = matching.partition(|(_, is_coming)| *is_coming);
+        let count =
+            |moved: Vec<(DocId, bool)>| columns.count(moved.into_iter().map(|(document, _)| document));
+        let (coming, going) = (count(coming), count(going));
+        let mut counts = vec![0; columns.names.len()];
+        for (number, count) in &self.categories {
+            counts[*number as usize] = *count;
+        }
+        let categories = (0..).zip(counts).zip(coming.1).zip(going.1);
+        let categories =
+            categories.map(|(((number, count), coming), going)| (number, count + coming - going));
+        Ok(Arc::new(Self {
+            total: self.total + coming.0 - going.0,
+            categories: categories.filter(|(_, count)| *count > 0).collect(),
+            deleted: self.deleted,
+        }))
     }
 }
 

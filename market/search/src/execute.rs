@@ -10,7 +10,7 @@ use super::{
     hidden::Hidden,
     orders,
     place::{Place, first},
-    resolve::{Resolved, Scope},
+    resolve::{Resolved, Scope, StatesFrom},
     schema::Fields,
     segment::{Segment, Snapshot},
     spelling::{NearWords, forgive},
@@ -89,7 +89,9 @@ impl Execution<'_> {
         }
         let mut counts = Vec::with_capacity(self.snapshot.segments.len());
         for segment in &self.snapshot.segments {
-            counts.push((segment, self.counts.count(&self.resolved(segment), (key, degree), effort)?));
+            let of = self.resolved(segment, StatesFrom::Documents);
+            let count = self.counts.count(&of, (key, degree), effort)?;
+            counts.push((segment, count.by_present_states(&of, degree, effort)?));
         }
         let sum = Arc::new(sum(counts.into_iter()));
         self.counts.keep(key, self.snapshot.number, Arc::clone(&sum));
@@ -104,7 +106,8 @@ impl Execution<'_> {
         most: usize,
         effort: &mut Effort,
     ) -> Result<Vec<Place>, Stop> {
-        let resolved: Vec<_> = self.snapshot.segments.iter().map(|segment| self.resolved(segment)).collect();
+        let segments = self.snapshot.segments.iter();
+        let resolved: Vec<_> = segments.map(|segment| self.resolved(segment, StatesFrom::Notes)).collect();
         let mut places = Vec::new();
         if order != SearchOrder::Relevance || self.ask.words.is_empty() {
             for of in &resolved {
@@ -123,8 +126,7 @@ impl Execution<'_> {
             let after = after.filter(|after| after.group == number);
             let mut of_tier = Vec::new();
             for of in &resolved {
-                let from = after.map_or(0, |after| of.scope.segment.columns.after_rank(after.rank()));
-                of_tier.extend(tiers::scan(of, tier, from, most - places.len(), effort)?);
+                of_tier.extend(tiers::page(of, tier, after, most - places.len(), effort)?);
             }
             places.extend(first(of_tier, most - places.len()));
         }
@@ -135,7 +137,7 @@ impl Execution<'_> {
         forgive(&mut self.ask, leniency, self.near, (self.snapshot, self.fields), effort)
     }
 
-    fn resolved<'s>(&'s self, segment: &'s Segment) -> Resolved<'s> {
-        Resolved::new(Scope { segment, ask: &self.ask, hidden: self.hidden.documents(segment) })
+    fn resolved<'s>(&'s self, segment: &'s Segment, states: StatesFrom) -> Resolved<'s> {
+        Resolved::new(Scope { segment, ask: &self.ask, hidden: self.hidden.documents(segment), states })
     }
 }

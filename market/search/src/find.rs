@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use souk_domain::Category;
-use tantivy::IndexReader;
+use tantivy::{IndexReader, Searcher};
 
 use super::{
     CategoryQuery, Leniency, SearchCursor, SearchPage, SearchQuery,
@@ -17,6 +17,7 @@ use super::{
     schema::Fields,
     segment::Snapshot,
     spelling::NearWords,
+    states::State,
     suggest,
     words::{self, Wording},
 };
@@ -64,8 +65,13 @@ impl Reader {
         let (snapshot, counts) = (ArcSwap::default(), Counts::default());
         let (near, hidden) = (NearWords::default(), HiddenSellers::default());
         let reader = Self { index, fields, snapshot, counts, near, hidden, wording };
-        reader.show()?;
+        reader.show(&[])?;
         Ok(reader)
+    }
+
+    /// Returns the segments of the latest commit that is shown.
+    pub(super) fn searcher(&self) -> Searcher {
+        self.index.searcher()
     }
 
     pub(super) fn fields(&self) -> &Fields {
@@ -76,15 +82,33 @@ impl Reader {
         &self.wording
     }
 
-    /// Shows the latest commit to searches.
-    pub(super) fn reload(&self) -> tantivy::Result<()> {
+    /// Shows the latest commit to searches. `states` are those of all items about which its documents say something else.
+    pub(super) fn reload(&self, states: &[(i64, State)]) -> tantivy::Result<()> {
         self.index.reload()?;
-        self.show()
+        self.show(states)
     }
 
-    fn show(&self) -> tantivy::Result<()> {
+    /// Shows what the states of some items have become. Must not be called by several threads at a time.
+    pub(super) fn show_states(&self, states: &[(i64, State)]) {
+        let snapshot = self.snapshot.load().with_states(states);
+        self.snapshot.store(Arc::new(snapshot));
+    }
+
+    /// Returns the state of an item that searches see.
+    #[cfg(test)]
+    pub(super) fn state(&self, item: i64) -> State {
+        let snapshot = self.snapshot.load();
+        let of = |segment: &super::segment::Segment| {
+            let document = segment.columns.of_item(item).find(|document| segment.is_alive(*document))?;
+            Some(segment.state(document))
+        };
+        snapshot.segments.iter().find_map(of).unwrap_or_default()
+    }
+
+    fn show(&self, states: &[(i64, State)]) -> tantivy::Result<()> {
+        let searcher = self.index.searcher();
         let snapshot =
-            Snapshot::open(self.index.searcher().segment_readers(), &self.fields, &self.snapshot.load())?;
+            Snapshot::open(searcher.segment_readers(), &self.fields, states, &self.snapshot.load())?;
         self.snapshot.store(Arc::new(snapshot));
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The location of the index, and opening it: as it was left, or empty if that can't be used.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, DirBuilder, File, Permissions},
     io,
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
@@ -11,12 +12,15 @@ use std::{
 use serde::{Deserialize, Serialize};
 use souk_store::FeedPosition;
 use tantivy::{
-    Directory, Index, IndexReader, IndexWriter, ReloadPolicy, TantivyError,
+    Directory, Index, IndexMeta, IndexReader, IndexWriter, ReloadPolicy, TantivyError,
     directory::{INDEX_WRITER_LOCK, MmapDirectory, error::LockError},
-    indexer::{IndexWriterOptions, LogMergePolicy},
+    index::SegmentComponent,
+    indexer::IndexWriterOptions,
 };
 
-use super::{SearchError, find::Reader, schema, words::Wording};
+use super::{
+    SearchError, directory::UnsyncedDirectory, find::Reader, merging::MergeAlike, schema, words::Wording,
+};
 
 /// The location of the index.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,30 +37,41 @@ pub enum IndexHome {
 #[derive(Debug, Serialize, Deserialize)]
 struct Payload {
     version: u32,
-    position: FeedPosition,
+    #[serde(flatten)]
+    extent: Extent,
     /// The languages whose stems are indexed.
     #[serde(default)]
     languages: Vec<String>,
+}
+
+/// How much of the feed an index holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Extent {
+    /// The feed position up to which the index is complete.
+    pub(super) complete: FeedPosition,
+    /// The feed position of the latest change that it holds. A store whose feed ends before this has lost changes.
+    pub(super) latest: FeedPosition,
 }
 
 /// An index that is open for writing and searching.
 pub(super) struct Opened {
     pub(super) reader: Reader,
     pub(super) writer: IndexWriter,
-    /// The feed position up to which the index is complete.
-    pub(super) position: FeedPosition,
+    pub(super) extent: Extent,
+    /// The files of the index; `None` if it is in memory.
+    pub(super) directory: Option<UnsyncedDirectory>,
 }
 
-/// The writer's memory budget in bytes; the minimum that tantivy accepts.
-const WRITER_MEMORY_BYTES: usize = 15_000_000;
+/// The threads that make segments. A small commit occupies one of them.
+const WRITER_THREADS: usize = 2;
+/// The memory of each, in bytes, for which it makes one segment.
+const WRITER_MEMORY_BYTES: usize = 64_000_000;
+/// The file that names the segments of the last commit.
+const META: &str = "meta.json";
 /// The permissions of the index's folders.
 const OWNER_ONLY: u32 = 0o700;
 /// The permissions that others must not have.
 const OTHERS: u32 = 0o077;
-/// Segments with a larger share of deleted documents than this are merged.
-const DELETED_SHARE_BEFORE_MERGE: f32 = 0.3;
-/// Segments with more documents than this are not merged any more, which bounds the time of a merge.
-const MAX_DOCUMENTS_BEFORE_MERGE: usize = 1_000_000;
 
 impl IndexHome {
     /// Opens the index as it was left, or an empty one if there is none or it can't be used. Blocks.
@@ -70,15 +85,16 @@ impl IndexHome {
     /// Creates an empty index, replacing an existing one. Blocks.
     pub(super) fn create(&self, wording: &Wording) -> Result<Opened, SearchError> {
         let index = Index::builder().schema(schema::schema().0).settings(schema::settings());
-        let index = match self {
-            Self::Memory => index.create_in_ram()?,
+        let (index, directory) = match self {
+            Self::Memory => (index.create_in_ram()?, None),
             Self::Directory(home) => {
                 let items = folder(home);
                 clear(&items).map_err(|error| SearchError::Home { directory: items.clone(), error })?;
-                index.create_in_dir(&items)?
+                let directory = UnsyncedDirectory::open(&items).map_err(TantivyError::from)?;
+                (index.open_or_create(directory.clone())?, Some(directory))
             }
         };
-        self.opened(index, FeedPosition(0), wording)
+        self.opened(index, Extent::default(), directory, wording)
     }
 
     fn open_existing(&self, wording: &Wording) -> Result<Option<Opened>, SearchError> {
@@ -98,8 +114,8 @@ impl IndexHome {
         // An unusable index is rebuilt rather than reported: it is derived data, and the market must start.
         // The index library panics on some damage that its checksums do not cover.
         let opening = || {
-            usable(&items, wording).and_then(|(index, position)| {
-                match self.opened(index, position, wording) {
+            usable(&items, wording).and_then(|(index, extent, directory)| {
+                match self.opened(index, extent, Some(directory), wording) {
                     Err(SearchError::Index(error)) => Err(error.to_string()),
                     other => Ok(other),
                 }
@@ -117,10 +133,16 @@ impl IndexHome {
         }
     }
 
-    fn opened(&self, index: Index, position: FeedPosition, wording: &Wording) -> Result<Opened, SearchError> {
+    fn opened(
+        &self,
+        index: Index,
+        extent: Extent,
+        directory: Option<UnsyncedDirectory>,
+        wording: &Wording,
+    ) -> Result<Opened, SearchError> {
         let options = IndexWriterOptions::builder()
             .memory_budget_per_thread(WRITER_MEMORY_BYTES)
-            .num_worker_threads(1)
+            .num_worker_threads(WRITER_THREADS)
             .num_merge_threads(1)
             .build();
         let writer = index.writer_with_options(options).map_err(|error| match (error, self) {
@@ -133,26 +155,24 @@ impl IndexHome {
             }
             (error, _) => error.into(),
         })?;
-        let mut merging = LogMergePolicy::default();
-        // Bounded, since a merge competes with searches for the CPU and a huge one would delay the next
-        // commit.
-        merging.set_max_docs_before_merge(MAX_DOCUMENTS_BEFORE_MERGE);
-        merging.set_del_docs_ratio_before_merge(DELETED_SHARE_BEFORE_MERGE);
-        writer.set_merge_policy(Box::new(merging));
-        Ok(Opened { reader: reader(&index, wording.clone())?, writer, position })
+        if let Some(directory) = &directory {
+            // Under the writer's lock, and before the writer creates any file.
+            let named = named_files(&index.load_metas()?);
+            directory
+                .remove_others(&|name| named.contains(name) || name == Path::new(META))
+                .map_err(|error| SearchError::Home { directory: directory.folder().to_owned(), error })?;
+        }
+        writer.set_merge_policy(Box::new(MergeAlike));
+        Ok(Opened { reader: reader(&index, wording.clone())?, writer, extent, directory })
     }
 }
 
-/// Commits the written documents together with the feed position up to which the index is then complete.
+/// Commits the written documents together with how much of the feed the index then holds.
 ///
 /// The two are one atomic step, so that after a crash the index resumes from exactly what it contains.
-pub(super) fn commit(
-    writer: &mut IndexWriter,
-    position: FeedPosition,
-    wording: &Wording,
-) -> Result<(), SearchError> {
+pub(super) fn commit(writer: &mut IndexWriter, extent: Extent, wording: &Wording) -> Result<(), SearchError> {
     let languages = wording.languages().codes().iter().map(|code| (*code).to_owned()).collect();
-    let payload = serde_json::to_string(&Payload { version: schema::VERSION, position, languages })
+    let payload = serde_json::to_string(&Payload { version: schema::VERSION, extent, languages })
         .map_err(|error| TantivyError::InternalError(error.to_string()))?;
     let mut prepared = writer.prepare_commit()?;
     // The payload is written with `meta.json`, which tantivy replaces atomically.
@@ -175,7 +195,7 @@ pub(super) fn existing(home: &Path) -> Result<Option<(Index, FeedPosition)>, Sea
     if !items.exists() {
         return Ok(None);
     }
-    let index = Index::open_in_dir(&items)?;
+    let index = Index::open(UnsyncedDirectory::open(&items).map_err(TantivyError::from)?)?;
     let position = position(&index)?;
     Ok(Some((index, position)))
 }
@@ -185,7 +205,7 @@ pub(super) fn position(index: &Index) -> Result<FeedPosition, SearchError> {
     let payload = index.load_metas()?.payload;
     let payload: Option<Payload> = payload.as_deref().and_then(|payload| serde_json::from_str(payload).ok());
     // An index that was never committed contains nothing.
-    Ok(payload.map_or(FeedPosition(0), |payload| payload.position))
+    Ok(payload.map_or(FeedPosition(0), |payload| payload.extent.complete))
 }
 
 /// Returns the only folder that is ever cleared. It is a subfolder, so that a wrong setting can't delete
@@ -217,10 +237,12 @@ fn close_to_others(items: &Path) -> io::Result<()> {
 }
 
 /// Opens an index and returns it with its position, or why it can't be used.
-fn usable(items: &Path, wording: &Wording) -> Result<(Index, FeedPosition), String> {
-    let index = Index::open_in_dir(items).map_err(|error| error.to_string())?;
-    let payload = index.load_metas().map_err(|error| error.to_string())?.payload;
-    let payload: Payload = payload
+fn usable(items: &Path, wording: &Wording) -> Result<(Index, Extent, UnsyncedDirectory), String> {
+    let directory = UnsyncedDirectory::open(items).map_err(|error| error.to_string())?;
+    let index = Index::open(directory.clone()).map_err(|error| error.to_string())?;
+    let metas = index.load_metas().map_err(|error| error.to_string())?;
+    let payload: Payload = metas
+        .payload
         .as_deref()
         .and_then(|payload| serde_json::from_str(payload).ok())
         .ok_or("it was never committed")?;
@@ -231,35 +253,37 @@ fn usable(items: &Path, wording: &Wording) -> Result<(Index, FeedPosition), Stri
     if payload.languages != wording.languages().codes() {
         return Err("it is for other languages".to_owned());
     }
-    check_files(&index, items)?;
-    Ok((index, payload.position))
+    check_files(&index, &metas, items)?;
+    Ok((index, payload.extent, directory))
 }
 
-/// Checks the lengths and checksums of all files, once at start-up (measured: 0.7 GB/s for files in the kernel's
-/// cache). A damaged file would otherwise surface as a wrong answer or a panic in some search.
-fn check_files(index: &Index, items: &Path) -> Result<(), String> {
-    let metas = index.load_metas().map_err(|error| error.to_string())?;
-    let segments: Vec<String> = metas.segments.iter().map(|segment| segment.id().uuid_string()).collect();
-    let entries = fs::read_dir(items).map_err(|error| error.to_string())?;
-    for entry in entries {
-        let name = entry.map_err(|error| error.to_string())?.file_name();
-        // The names of a segment's files begin with its id. A file that is missing fails when it is opened.
-        // `Index::validate_checksum` would check only the files in tantivy's list, which may be lost itself.
-        if !segments.iter().any(|id| name.to_string_lossy().starts_with(id)) {
-            continue;
-        }
+/// Checks the lengths and checksums of all files of the last commit, once at start-up (measured: 0.7 GB/s for files in
+/// the kernel's cache). A damaged file would otherwise surface as a wrong answer or a panic in some search; without its
+/// file of positions, a segment opens as if it had none.
+fn check_files(index: &Index, metas: &IndexMeta, items: &Path) -> Result<(), String> {
+    for name in named_files(metas) {
         let shown = name.display();
         // Read, not mapped: where the disk can't read a page, reading fails, but touching the mapped page would kill
         // the process (SIGBUS), again at every start. What was read here stays in memory for the mapping.
         File::open(items.join(&name))
             .and_then(|mut file| io::copy(&mut file, &mut io::sink()))
             .map_err(|error| format!("its file {shown} can't be read: {error}"))?;
-        let is_intact = index.directory().validate_checksum(Path::new(&name));
+        let is_intact = index.directory().validate_checksum(&name);
         if !is_intact.map_err(|error| error.to_string())? {
             return Err(format!("its file {shown} is damaged"));
         }
     }
     Ok(())
+}
+
+/// Returns the names of the segments' files. `Index::validate_checksum` would check only those in tantivy's own list of
+/// files, which may be lost itself.
+fn named_files(metas: &IndexMeta) -> BTreeSet<PathBuf> {
+    let mut names: BTreeSet<PathBuf> = metas.list_segment_files().into_iter().collect();
+    for segment in metas.segments.iter().filter(|segment| !segment.has_deletes()) {
+        names.remove(&segment.relative_path(SegmentComponent::Delete));
+    }
+    names
 }
 
 /// Checks that no other process uses the index, before anything is cleared.

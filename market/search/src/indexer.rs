@@ -14,8 +14,7 @@ use std::{
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use futures::FutureExt as _;
-use souk_store::{FeedEntry, FeedPosition, Reads};
-use tantivy::IndexWriter;
+use souk_store::{FeedPosition, Reads};
 use tokio::{
     sync::{Notify, oneshot, watch},
     time::{self, Instant},
@@ -24,18 +23,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     IndexHome, SearchError,
+    directory::Syncs,
+    feed_pages::{FeedPage, FeedPages},
     find::Reader,
-    home::{self, Opened},
+    home::Opened,
     words::Wording,
+    writer::Writer,
 };
 
 /// How long changes are collected before a commit, unless a search waits for them. Far below the second
 /// within which every search must see them.
 const GATHERING: Duration = Duration::from_millis(100);
-/// The number of feed entries that are read at a time.
-const FEED_PAGE: usize = 500;
-/// The approximate maximum of changes in one commit while catching up, so that a crash loses little progress.
-const COMMIT_EVERY: usize = 20_000;
+/// The number of items that are read at a time whose documents are late.
+const LATE_PAGE: usize = 500;
 /// The back-off after a failure before the index is opened again.
 const REOPEN_DELAY: Duration = Duration::from_secs(1);
 /// The back-off grows to this: opening verifies all files, which is work that a failing disk should not get each second.
@@ -121,9 +121,18 @@ impl Live {
     }
 }
 
+/// What an index is opened with.
+#[derive(Clone, Debug)]
+pub(super) struct Setup {
+    pub(super) home: IndexHome,
+    pub(super) wording: Wording,
+    /// The maximum number of documents that say something else of their items' stock or rating than is the case.
+    pub(super) max_late: usize,
+}
+
 /// Starts the thread and returns when the index is open, whether or not it has caught up.
 pub(super) async fn start(
-    home: (IndexHome, Wording),
+    setup: Setup,
     reads: Arc<dyn Reads>,
 ) -> Result<(Arc<Live>, JoinHandle<()>), SearchError> {
     let (ready, opened) = oneshot::channel();
@@ -134,18 +143,14 @@ pub(super) async fn start(
         .map_err(|error| SearchError::Thread(error.to_string()))?;
     let thread = thread::Builder::new()
         .name("souk-indexer".to_owned())
-        .spawn(move || runtime.block_on(run(home, reads, ready)))
+        .spawn(move || runtime.block_on(run(setup, reads, ready)))
         .map_err(|error| SearchError::Thread(error.to_string()))?;
     let live = opened.await.map_err(|_| SearchError::Thread("it ended while opening".to_owned()))??;
     Ok((live, thread))
 }
 
-async fn run(
-    home: (IndexHome, Wording),
-    reads: Arc<dyn Reads>,
-    ready: oneshot::Sender<Result<Arc<Live>, SearchError>>,
-) {
-    let mut indexer = match Indexer::open(&home, &reads).await {
+async fn run(setup: Setup, reads: Arc<dyn Reads>, ready: oneshot::Sender<Result<Arc<Live>, SearchError>>) {
+    let mut indexer = match Indexer::open(&setup, &reads).await {
         Ok((opened, _)) => opened,
         Err(error) => {
             // Fails only if the caller has gone away, and then no one needs the index.
@@ -157,7 +162,7 @@ async fn run(
         reader: ArcSwap::new(Arc::clone(&indexer.reader)),
         progress: watch::Sender::new(Progress::default()),
         failing: ArcSwapOption::empty(),
-        moved: watch::Sender::new(indexer.position),
+        moved: watch::Sender::new(indexer.read_to),
         wanted: watch::Sender::default(),
         set_back: Notify::new(),
         closing: CancellationToken::new(),
@@ -171,10 +176,7 @@ async fn run(
         // A panic in the index library must not end the thread, or searches would silently become stale.
         match AssertUnwindSafe(indexer.follow(&live)).catch_unwind().await {
             Ok(Ok(())) => {
-                // Merging threads outlive the writer, and the caller may delete the folder after closing.
-                if let Err(error) = indexer.writer.wait_merging_threads() {
-                    tracing::warn!(%error, "merging the search index failed; nothing is lost");
-                }
+                indexer.writer.close();
                 return;
             }
             Ok(Err(error @ SearchError::SetBack)) => {
@@ -192,7 +194,7 @@ async fn run(
         // Must be dropped before it is opened again, because the writer holds a lock.
         drop(indexer);
         delay = if live.failing.load().is_some() { (delay * 2).min(REOPEN_DELAY_MAX) } else { REOPEN_DELAY };
-        let Some(reopened) = reopen(&home, &reads, &live, delay).await else {
+        let Some(reopened) = reopen(&setup, &reads, &live, delay).await else {
             return;
         };
         indexer = reopened;
@@ -200,12 +202,7 @@ async fn run(
 }
 
 /// Opens the index again, retrying until it succeeds; `None` if the market closes.
-async fn reopen(
-    home: &(IndexHome, Wording),
-    reads: &Arc<dyn Reads>,
-    live: &Live,
-    mut delay: Duration,
-) -> Option<Indexer> {
+async fn reopen(setup: &Setup, reads: &Arc<dyn Reads>, live: &Live, mut delay: Duration) -> Option<Indexer> {
     loop {
         tokio::select! {
             () = live.closing.cancelled() => return None,
@@ -214,7 +211,7 @@ async fn reopen(
             () = time::sleep(delay) => {}
         }
         delay = (delay * 2).min(REOPEN_DELAY_MAX);
-        match Indexer::open(home, reads).await {
+        match Indexer::open(setup, reads).await {
             Ok((indexer, was_set_back)) => {
                 if was_set_back {
                     live.forget_progress();
@@ -222,7 +219,7 @@ async fn reopen(
                 if !live.progress.borrow().level {
                     // Positions of a feed that has been set back may never be reached, and waiting for them
                     // would never end.
-                    live.moved.send_replace(indexer.position);
+                    live.moved.send_replace(indexer.read_to);
                     live.wanted.send_replace(FeedPosition::default());
                     live.reader.store(Arc::clone(&indexer.reader));
                 }
@@ -237,29 +234,30 @@ async fn reopen(
 
 struct Indexer {
     reads: Arc<dyn Reads>,
-    writer: IndexWriter,
+    writer: Writer,
     /// What searches see once it has caught up.
     reader: Arc<Reader>,
-    /// The feed position up to which everything is committed.
-    position: FeedPosition,
+    /// The feed position up to which changes were written. The index as committed may end before it.
+    read_to: FeedPosition,
+    syncs: Syncs,
 }
 
 impl Indexer {
     /// Opens the index. Also returns whether the store had been set back, so that the index was rebuilt.
-    async fn open(
-        (home, wording): &(IndexHome, Wording),
-        reads: &Arc<dyn Reads>,
-    ) -> Result<(Self, bool), SearchError> {
+    async fn open(setup: &Setup, reads: &Arc<dyn Reads>) -> Result<(Self, bool), SearchError> {
+        let Setup { home, wording, max_late } = setup;
         let mut opened = home.open(wording)?;
-        let was_set_back = is_ahead(opened.position, &**reads).await?;
+        let was_set_back = is_ahead(opened.extent.latest, &**reads).await?;
         if was_set_back {
             tracing::warn!("the search index is ahead of the store; rebuilding it");
             // Must be closed before the folder is cleared.
             drop(opened);
             opened = home.create(wording)?;
         }
-        let Opened { reader, writer, position } = opened;
-        Ok((Self { reads: Arc::clone(reads), writer, reader: Arc::new(reader), position }, was_set_back))
+        let Opened { reader, writer, extent, directory } = opened;
+        let (reads, reader, syncs) = (Arc::clone(reads), Arc::new(reader), Syncs::new(directory));
+        let writer = Writer::new(writer, Arc::clone(&reader), extent, *max_late)?;
+        Ok((Self { reads, writer, reader, read_to: extent.complete, syncs }, was_set_back))
     }
 
     /// Follows the feed until the market closes, or the store turns out to be set back.
@@ -267,12 +265,20 @@ impl Indexer {
         let (mut moved, mut wanted) = (live.moved.subscribe(), live.wanted.subscribe());
         loop {
             self.catch_up(live).await?;
+            let late_due = self.writer.late_due();
+            if late_due.is_some_and(|due| due <= Instant::now()) {
+                self.write_late().await?;
+                continue;
+            }
             // Changes that were reported meanwhile are not lost: `wait_for` compares with what is indexed by
             // now.
             let shown = live.progress.borrow().indexed;
             tokio::select! {
                 () = live.closing.cancelled() => return Ok(()),
                 () = live.set_back.notified() => return Err(SearchError::SetBack),
+                // The files are checked when the index is opened again.
+                failure = self.syncs.until_failure() => return Err(failure),
+                () = time::sleep_until(late_due.unwrap_or_else(Instant::now)), if late_due.is_some() => continue,
                 _ = moved.wait_for(|moved| *moved > shown) => live.note_lag(),
             }
             tokio::select! {
@@ -285,32 +291,31 @@ impl Indexer {
 
     /// Brings the index up to the end of the feed.
     async fn catch_up(&mut self, live: &Live) -> Result<(), SearchError> {
-        let (mut read_to, target) = (self.position, *live.moved.borrow());
-        let mut uncommitted = 0;
+        let target = *live.moved.borrow();
+        let mut feed = FeedPages::after(self.read_to, Arc::clone(&self.reads));
         while !live.closing.is_cancelled() {
-            let entries = self.reads.item_feed(read_to, FEED_PAGE).await?;
-            self.write(&entries)?;
-            uncommitted += entries.len();
-            read_to = entries.last().map_or(read_to, |entry| entry.position);
-            // A short page is the end. Asking again until one is empty would cost a query for each commit.
-            let is_end = entries.len() < FEED_PAGE;
-            if uncommitted >= COMMIT_EVERY || (is_end && uncommitted > 0) {
-                home::commit(&mut self.writer, read_to, self.reader.wording())?;
-                // Only now: if the commit had failed, reading would have to resume from the old position.
-                self.position = read_to;
-                uncommitted = 0;
-                self.reader.reload()?;
-                // After the reload, because callers that wait for this position search as soon as it is
-                // published. An index that was reopened after a failure replaces the last state only when it has
-                // caught up: rebuilt from nothing, it would show less.
-                if Arc::ptr_eq(&live.reader.load(), &self.reader) {
-                    live.progress.send_modify(|progress| progress.indexed = read_to.max(progress.indexed));
-                }
+            let FeedPage { entries, is_last } = feed.next().await?;
+            self.writer.write(&entries)?;
+            let read_to = entries.last().map_or(self.read_to, |entry| entry.position);
+            if self.writer.is_full() || (is_last && self.writer.is_dirty()) {
+                self.writer.commit(read_to)?;
             }
-            if is_end {
+            self.read_to = read_to;
+            // After the commit, because callers that wait for this position search as soon as it is published. An
+            // index that was reopened after a failure replaces the last state only when it has caught up: rebuilt
+            // from nothing, it would show less.
+            let is_shown = Arc::ptr_eq(&live.reader.load(), &self.reader);
+            if is_shown && !self.writer.is_dirty() {
+                live.progress.send_if_modified(|progress| {
+                    let is_further = read_to > progress.indexed;
+                    progress.indexed = read_to.max(progress.indexed);
+                    is_further
+                });
+            }
+            if is_last {
                 // Not to the reported end of the feed, only to what was read. After a failover, the database
                 // may assign positions again that were never committed on the old primary.
-                if !Arc::ptr_eq(&live.reader.load(), &self.reader) {
+                if !is_shown {
                     live.reader.store(Arc::clone(&self.reader));
                 }
                 live.recover();
@@ -325,16 +330,13 @@ impl Indexer {
         Ok(())
     }
 
-    fn write(&self, entries: &[FeedEntry]) -> Result<(), SearchError> {
-        let fields = self.reader.fields();
-        for FeedEntry { item, .. } in entries {
-            // Delete and add, because tantivy has no update. Both become visible with the same commit.
-            self.writer.delete_term(fields.item_term(item.id.0));
-            if item.is_listed() {
-                self.writer.add_document(fields.document(item, self.reader.wording()))?;
-            }
+    /// Writes the documents that are late.
+    async fn write_late(&mut self) -> Result<(), SearchError> {
+        for ids in self.writer.late().chunks(LATE_PAGE) {
+            let items = self.reads.items(ids).await?;
+            self.writer.write_late(&items)?;
         }
-        Ok(())
+        self.writer.commit(self.read_to)
     }
 }
 

@@ -11,21 +11,29 @@
 mod ask;
 mod bits;
 mod columns;
+mod committed;
 mod counts;
 mod criteria;
 mod cursor;
+mod directory;
 mod effort;
 mod error;
 mod examine;
 mod execute;
+mod feed_pages;
 mod find;
 mod gate;
 mod hidden;
+mod hit_cache;
+mod hits;
 mod home;
 mod indexer;
+mod late;
 mod leniency;
 mod load;
 mod matches;
+mod merging;
+mod numbers;
 mod order;
 mod orders;
 mod own_writes;
@@ -34,36 +42,39 @@ mod pool;
 mod query;
 mod rank;
 mod resolve;
+mod said;
 mod schema;
 mod searcher;
 mod segment;
 mod spelling;
 mod standing;
+mod states;
 mod suggest;
 #[cfg(test)]
 mod tests;
 mod tiers;
 mod turns;
 mod words;
+mod writer;
 
 use std::{
-    collections::HashMap,
     panic::{self, AssertUnwindSafe},
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
     time::Duration,
 };
 
-use souk_domain::{Category, Item, ItemId, PartyId};
+use souk_domain::{Category, Item, PartyId, WorkingSet};
 use souk_store::{FeedPosition, Reads, StoreError};
 use tokio::time::timeout;
 
 pub use criteria::{PriceRange, SearchText};
 pub use error::SearchError;
 pub use examine::{Agreement, examine};
+pub use hits::{HitCounts, StoreWriters};
 pub use home::IndexHome;
 pub use leniency::Leniency;
-pub use load::SearchLoad;
+pub use load::{STALE_AFTER, SearchLoad};
 pub use order::SearchOrder;
 pub use query::{CategoryQuery, SearchCursor, SearchPage, SearchQuery};
 pub use searcher::Searcher;
@@ -73,7 +84,9 @@ pub use words::{Languages, SynonymError, Synonyms, UnknownLanguage, Wording};
 use effort::{Effort, Patience, Stop};
 use find::{Hits, Reader};
 use gate::Gate;
-use indexer::{Live, Progress};
+use hits::Hits as HitSource;
+use indexer::{Live, Progress, Setup};
+use late::MAX_LATE;
 use own_writes::OwnWrites;
 use pool::Pool;
 
@@ -82,9 +95,6 @@ pub const VISIBILITY_WAIT: Duration = Duration::from_secs(2);
 
 /// How long a search without hits waits for changes that are not indexed yet, before it reports that.
 const NOTHING_WAIT: Duration = Duration::from_secs(1);
-
-/// How long the index may lag behind before its answers count as stale. Longer than searches wait for it.
-pub const STALE_AFTER: Duration = Duration::from_secs(3);
 
 /// How long the index may lag behind before imports wait for it. Longer than it lags behind a single import, and shorter
 /// than the second within which a search must show the changes of others.
@@ -105,6 +115,7 @@ struct Shared {
     own_writes: OwnWrites,
     gate: Gate,
     pool: Pool,
+    hits: HitSource,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -117,14 +128,29 @@ impl Search {
     /// # Errors
     ///
     /// Fails if the directory can't be used or another process uses it, or if the store can't be read.
-    pub async fn open(home: IndexHome, wording: Wording, reads: Arc<dyn Reads>) -> Result<Self, SearchError> {
-        let (live, thread) = indexer::start((home, wording), Arc::clone(&reads)).await?;
+    pub async fn open(
+        home: IndexHome,
+        wording: Wording,
+        reads: Arc<dyn Reads>,
+        writers: StoreWriters,
+    ) -> Result<Self, SearchError> {
+        Self::open_with(Setup { home, wording, max_late: MAX_LATE }, reads, writers).await
+    }
+
+    async fn open_with(
+        setup: Setup,
+        reads: Arc<dyn Reads>,
+        writers: StoreWriters,
+    ) -> Result<Self, SearchError> {
+        let (live, thread) = indexer::start(setup, Arc::clone(&reads)).await?;
+        let hits = HitSource::new(Arc::clone(&reads), writers);
         let shared = Shared {
             reads,
             live,
             own_writes: OwnWrites::default(),
             gate: Gate::default(),
             pool: Pool::start().map_err(|error| SearchError::Thread(error.to_string()))?,
+            hits,
             thread: Mutex::new(Some(thread)),
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -133,6 +159,17 @@ impl Search {
     /// Reports that a commit has moved the feed to a position, and wakes the indexer. Never blocks.
     pub fn feed_moved(&self, position: FeedPosition) {
         Live::raise(&self.shared.live.moved, position);
+    }
+
+    /// Reports what a commit of this market has changed. Must be called in the order of commits, and before they are
+    /// answered, or a search could show the state before one. Never blocks.
+    pub fn committed(&self, rows: WorkingSet) {
+        self.shared.hits.committed(rows);
+    }
+
+    /// Reports that it is unknown what a commit of this market has changed.
+    pub fn forget_hits(&self) {
+        self.shared.hits.forget();
     }
 
     /// Reports that the store's feed ends before a position that it is known to have reached. The index is
@@ -185,8 +222,9 @@ impl Search {
         // `next` comes from the index, not from these items: one that was just deleted must not end the
         // paging.
         let next = hits.cursors().next_back().filter(|_| hits.more);
-        let (items, cursors): (Vec<Item>, _) = self.complete(&hits).await?.into_iter().unzip();
-        let did_you_mean = suggest::did_you_mean(query, &hits.near, items.first(), &self.wording());
+        let (items, cursors): (Vec<Arc<Item>>, _) = self.complete(&hits).await?.into_iter().unzip();
+        let did_you_mean =
+            suggest::did_you_mean(query, &hits.near, items.first().map(Arc::as_ref), &self.wording());
         let Hits { total, categories, leniency, as_typed, .. } = hits;
         Ok(SearchPage {
             items,
@@ -235,44 +273,6 @@ impl Search {
             // The timeout is for an index that stops following meanwhile, which reports no progress.
             let _ = timeout(STALE_AFTER, progress.changed()).await;
         }
-    }
-
-    fn is_far_behind(&self) -> bool {
-        // In time rather than in positions of the feed, which are not numbers of changes on every store.
-        let is_far = self.lag().is_some_and(|lag| lag > IMPORT_LAG && lag <= STALE_AFTER);
-        is_far && self.failure().is_none()
-    }
-
-    /// Returns the lag of the index and the number of searches in progress.
-    pub fn load(&self) -> SearchLoad {
-        let Progress { indexed, level, .. } = self.progress();
-        let moved = self.moved();
-        let Shared { gate, pool, .. } = &*self.shared;
-        let (searches, running, threads) = (gate.taken(), pool.running(), pool.threads());
-        SearchLoad { indexed, moved: moved.max(indexed), level, searches, running, threads }
-    }
-
-    /// Returns for how long the searches of each party occupied a thread, since the last time that this was called.
-    pub fn take_used(&self) -> Vec<(PartyId, Duration)> {
-        self.shared.pool.take_used()
-    }
-
-    /// Returns for how long searches may have lacked changes, if that is longer than [`STALE_AFTER`]: the index can't
-    /// be written, or a transaction that is left open hides what was committed after it. `None` if they are current.
-    pub fn stale_for(&self) -> Option<Duration> {
-        self.lag().filter(|lag| *lag > STALE_AFTER)
-    }
-
-    /// Returns for how long the index has lacked changes; `None` if it has everything, or is being built.
-    pub fn lag(&self) -> Option<Duration> {
-        let progress = self.progress();
-        let is_behind = progress.level && progress.indexed < self.moved();
-        progress.behind_since.filter(|_| is_behind).map(|since| since.elapsed())
-    }
-
-    /// Returns why the index can't be written at the moment; `None` if it can.
-    pub fn failure(&self) -> Option<String> {
-        self.shared.live.failing.load().as_deref().map(|failing| failing.reason.clone())
     }
 
     /// Stops the indexer and waits for it. Other handles can still search the index in its last state.
@@ -358,17 +358,11 @@ impl Search {
         matches!(timeout(patience, progress.wait_for(is_there)).await, Ok(Ok(_)))
     }
 
-    /// Loads the current state of those items that are still listed, in the given order, with the cursors after them.
-    async fn complete(&self, hits: &Hits) -> Result<Vec<(Item, SearchCursor)>, StoreError> {
-        if hits.places.is_empty() {
-            return Ok(Vec::new());
-        }
-        let ids: Vec<_> = hits.places.iter().map(|place| ItemId(place.item)).collect();
-        let items = self.shared.reads.items(&ids).await?;
-        let mut listed: HashMap<_, _> =
-            // The index lags behind: an item that was deleted since then must not be shown.
-            items.into_iter().filter(Item::is_listed).map(|item| (item.id, item)).collect();
-        let at = |cursor: SearchCursor| Some((listed.remove(&ItemId(cursor.place.item))?, cursor));
+    /// Returns the current state of those items that are still listed, in the given order, with the cursors after them.
+    async fn complete(&self, hits: &Hits) -> Result<Vec<(Arc<Item>, SearchCursor)>, StoreError> {
+        let numbers: Vec<_> = hits.places.iter().map(|place| place.item).collect();
+        let mut items = self.shared.hits.items(&numbers).await?;
+        let at = |cursor: SearchCursor| Some((items.remove(&cursor.place.item)?, cursor));
         Ok(hits.cursors().filter_map(at).collect())
     }
 

@@ -9,6 +9,7 @@ use super::{
     cursor::{Cursor, Set, how_many_have},
     effort::{Effort, Stop},
     resolve::{Filter, Resolved, Scope, Where},
+    segment::Segment,
 };
 
 /// The documents of a segment that match a query.
@@ -33,12 +34,14 @@ pub(super) fn matches(of: &Resolved<'_>, degree: Degree, effort: &mut Effort) ->
     }
     let mut sets: Vec<&Set<'_>> = words.iter().copied().chain(of.facts()?).collect();
     sets.sort_by_key(|set| set.size());
-    let range =
-        in_range(&of.scope).filter(|range| sets.first().is_none_or(|set| (range.len() as u64) < set.size()));
     let documents = of.scope.segment.documents;
-    let range = range.map(|range| Set::of_bits(Bits::of(documents, range.iter().copied())));
+    let range = in_range(&of.scope, sets.first().map_or(u64::MAX, |set| set.size())).map(Set::of_bits);
     sets.splice(0..0, &range);
-    let Some((rarest, others)) = sets.split_first() else { return Ok(Matches::Everything) };
+    let Some((rarest, others)) = sets.split_first() else {
+        // Being in stock is all that is asked for.
+        effort.spend(of.scope.in_stock().count())?;
+        return Ok(Matches::Bits(admitted(&of.scope, of.scope.in_stock().clone())));
+    };
     if rarest.size() * LIST_SHARE <= documents.into() {
         let walk =
             Walk { driver: rarest.cursor()?, others: cursors(&words)?, misses: 0, filter: of.filter()? };
@@ -59,29 +62,41 @@ fn admitted(of: &Scope<'_>, mut bits: Bits) -> Bits {
     if let Some(hidden) = of.hidden {
         bits.remove(hidden);
     }
-    if of.ask.price.is_none() && of.ask.rating.is_none() {
+    if of.ask.state.in_stock {
+        bits.keep(of.in_stock());
+    }
+    if of.ask.price.is_none() && of.ask.state.least_rating == 0 {
         return bits;
     }
     Bits::of(of.segment.documents, bits.iter().filter(|document| of.is_in_range(*document)))
 }
 
-/// Returns the documents whose price or rating is as wanted, if either matters.
-fn in_range<'a>(of: &Scope<'a>) -> Option<&'a [DocId]> {
-    let columns = &of.segment.columns;
+/// Returns the documents whose price or rating is as wanted, if either matters and they are fewer than `most`.
+fn in_range(of: &Scope<'_>, most: u64) -> Option<Bits> {
+    let Segment { columns, documents, .. } = of.segment;
     let prices = of.ask.price.map(|(currency, least, most)| {
         let key = |place: u32| {
             let document = columns.by_price[place as usize];
             (columns.currencies.get_val(document), columns.prices.get_val(document))
         };
-        let start = partition(0..of.segment.documents, |place| key(place) < (currency, least));
+        let start = partition(0..*documents, |place| key(place) < (currency, least));
         let end = partition(start..of.segment.documents, |place| key(place) <= (currency, most));
         &columns.by_price[start as usize..end as usize]
     });
-    let rated = of.ask.rating.map(|least| {
-        let rating = |place: u32| columns.ratings.get_val(columns.by_rating[place as usize]);
-        &columns.by_rating[..partition(0..of.segment.documents, |place| rating(place) >= least) as usize]
+    let least = of.ask.state.least_rating;
+    let rated = (least > 0).then(|| {
+        let rating = |place: u32| columns.state(columns.by_rating[place as usize]).rating();
+        &columns.by_rating[..partition(0..*documents, |place| rating(place) >= least) as usize]
     });
-    prices.into_iter().chain(rated).min_by_key(|range| range.len())
+    let is_few = |range: &&[DocId]| (range.len() as u64) < most;
+    let range = prices.into_iter().chain(rated).min_by_key(|range| range.len()).filter(is_few)?;
+    let mut bits = Bits::of(*documents, range.iter().copied());
+    if prices.is_none_or(|prices| !std::ptr::eq(prices, range)) {
+        for (document, state) in of.outdated() {
+            bits.set(*document, state.rating() >= least);
+        }
+    }
+    Some(bits)
 }
 
 fn listed(walk: Option<Walk<'_>>, effort: &mut Effort) -> Result<Matches, Stop> {
@@ -182,8 +197,16 @@ impl<'a> Test<'a> {
 
     /// Returns whether a document would match if it were not deleted. Must be asked in order.
     pub(super) fn holds(&mut self, document: DocId) -> bool {
-        let missing = self.words.len() - how_many_have(&mut self.words, document);
-        missing <= self.misses && self.filter.admits_deleted(document)
+        self.has_words(document) && self.filter.admits_deleted(document)
+    }
+
+    /// Returns whether a document matches, or would if its item were in another state. Must be asked in order.
+    pub(super) fn holds_in_some_state(&mut self, document: DocId) -> bool {
+        self.has_words(document) && self.filter.admits_in_some_state(document)
+    }
+
+    fn has_words(&mut self, document: DocId) -> bool {
+        self.words.len() - how_many_have(&mut self.words, document) <= self.misses
     }
 }
 

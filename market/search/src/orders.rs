@@ -27,8 +27,13 @@ pub(super) fn page(
     most: usize,
     effort: &mut Effort,
 ) -> Result<Vec<Place>, Stop> {
-    let Segment { columns, documents, .. } = of.scope.segment;
-    let place = |document: DocId| Place::of(columns, order, document);
+    let Segment { columns, documents, outdated, .. } = of.scope.segment;
+    // The only order by something that can change without the item being indexed again.
+    let outdated = if order == SearchOrder::Rating { &outdated[..] } else { &[] };
+    let place = |document: DocId| match outdated.binary_search_by_key(&document, |(document, _)| *document) {
+        Ok(at) => Place::of_state(outdated[at].1, columns.items.get_val(document)),
+        Err(_) => Place::of(columns, order, document),
+    };
     let is_later = |place: &Place| after.is_none_or(|after| *place > after);
     let bits = match matches(of, degree, effort)? {
         Matches::Everything => None,
@@ -46,16 +51,23 @@ pub(super) fn page(
         effort.spend(count)?;
         return Ok(first(bits.iter().map(place).filter(is_later).collect(), most));
     }
-    let mut places = Vec::new();
+    let is_match =
+        |document| bits.as_ref().map_or_else(|| of.scope.shows(document), |bits| bits.has(document));
+    let is_outdated = |document| outdated.binary_search_by_key(&document, |(document, _)| *document).is_ok();
+    effort.spend(outdated.len() as u64)?;
+    let moved = outdated.iter().map(|(document, _)| *document).filter(|document| is_match(*document));
+    let mut places: Vec<Place> = first(moved.map(place).filter(is_later).collect(), most);
+    // As many as are asked for, besides those that are elsewhere in the order of the documents.
+    let enough = places.len() + most;
     let mut walk = in_order(columns, order, after);
-    while places.len() < most {
+    while places.len() < enough {
         let Some(document) = walk.next() else { break };
         effort.spend(1)?;
-        if bits.as_ref().map_or_else(|| of.scope.shows(document), |bits| bits.has(document)) {
+        if is_match(document) && !is_outdated(document) {
             places.push(place(document));
         }
     }
-    Ok(places)
+    Ok(if outdated.is_empty() { places } else { first(places, most) })
 }
 
 /// Walks through all documents of a segment after a place.

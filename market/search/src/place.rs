@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tantivy::DocId;
 
-use super::{SearchOrder, columns::Columns};
+use super::{SearchOrder, columns::Columns, states::State};
 
 /// The sort key of an item in some order. Smaller ones come first, and they are unique because they end with
 /// the item number, so that a page can continue exactly after one (keyset pagination).
@@ -33,7 +33,7 @@ impl Place {
         self.value > other.value
     }
 
-    /// Returns the place of a document in an order other than by relevance.
+    /// Returns the place of a document in an order other than by relevance, going by what the document says.
     pub(super) fn of(columns: &Columns, order: SearchOrder, document: DocId) -> Self {
         let item = columns.items.get_val(document);
         // Prices are never negative, so the unsigned value sorts like the signed one.
@@ -42,11 +42,15 @@ impl Place {
         let (group, value) = match order {
             SearchOrder::PriceAscending => (currency(), price()),
             SearchOrder::PriceDescending => (currency(), !price()),
-            // The bits of non-negative floats sort like the floats themselves (IEEE 754, totalOrder).
-            SearchOrder::Rating => (0, !columns.ratings.get_val(document).to_bits()),
+            SearchOrder::Rating => return Self::of_state(columns.state(document), item),
             SearchOrder::Relevance | SearchOrder::Newest => (0, !item.unsigned_abs()),
         };
         Self { group, value, item }
+    }
+
+    /// Returns the place of an item in the order by rating.
+    pub(super) fn of_state(state: State, item: i64) -> Self {
+        Self { group: 0, value: !u64::from(state.rating()), item }
     }
 }
 

@@ -94,7 +94,7 @@ pub struct SearchCursor {
 pub struct SearchPage {
     /// The items in their current state. Items that were deleted since they were indexed are left out, so a
     /// page may be shorter than the limit, or even empty, although more follow.
-    pub items: Vec<Item>,
+    pub items: Vec<Arc<Item>>,
     /// For each of the items, the cursor of a page that begins after it.
     pub cursors: Vec<SearchCursor>,
     /// The cursor of the next page; `None` on the last one.

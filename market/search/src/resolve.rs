@@ -11,6 +11,7 @@ use super::{
     effort::{Effort, Stop},
     schema::MAX_START,
     segment::{Lists, Postings, Segment},
+    states::{State, StateFilter},
     words,
 };
 
@@ -21,6 +22,15 @@ pub(super) enum Where {
     Anywhere,
 }
 
+/// Where the states of items come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StatesFrom {
+    /// From what is noted beside the index: they are as they are now.
+    Notes,
+    /// From the documents: they stay as they are while the segment exists, so that what is counted can be kept.
+    Documents,
+}
+
 /// A query, and the segment in which it is executed.
 #[derive(Clone, Copy)]
 pub(super) struct Scope<'a> {
@@ -28,6 +38,8 @@ pub(super) struct Scope<'a> {
     pub(super) ask: &'a Ask,
     /// The documents of sellers that are left out.
     pub(super) hidden: Option<&'a Bits>,
+    /// Where the states of items come from.
+    pub(super) states: StatesFrom,
 }
 
 /// A query on one segment. The sets are looked up when they are needed, and then kept.
@@ -172,6 +184,13 @@ impl Filter<'_> {
         !self.scope.hides(document) && self.admits_shown(document)
     }
 
+    /// Returns whether a document could be found if its item were in another state.
+    pub(super) fn admits_in_some_state(&mut self, document: DocId) -> bool {
+        self.scope.shows(document)
+            && self.scope.has_wanted_price(document)
+            && all_have(&mut self.facts, document)
+    }
+
     fn admits_shown(&mut self, document: DocId) -> bool {
         self.scope.is_in_range(document) && all_have(&mut self.facts, document)
     }
@@ -180,18 +199,46 @@ impl Filter<'_> {
 impl Scope<'_> {
     /// Returns whether a document is not deleted and its seller is not left out.
     pub(super) fn shows(&self, document: DocId) -> bool {
-        self.segment.alive.as_deref().is_none_or(|alive| alive.has(document)) && !self.hides(document)
+        self.segment.is_alive(document) && !self.hides(document)
     }
 
     fn hides(&self, document: DocId) -> bool {
         self.hidden.is_some_and(|hidden| hidden.has(document))
     }
 
-    /// Returns whether price and rating of a document are as wanted.
+    /// Returns whether the price and the state of a document's item are as wanted.
     pub(super) fn is_in_range(&self, document: DocId) -> bool {
-        let columns = &self.segment.columns;
-        let Ask { price, rating, .. } = self.ask;
-        price.is_none_or(|(_, least, most)| (least..=most).contains(&columns.prices.get_val(document)))
-            && rating.is_none_or(|least| columns.ratings.get_val(document) >= least)
+        let StateFilter { in_stock, least_rating } = self.ask.state;
+        self.has_wanted_price(document)
+            && (!in_stock || self.in_stock().has(document))
+            && (least_rating == 0 || self.state(document).rating() >= least_rating)
+    }
+
+    fn has_wanted_price(&self, document: DocId) -> bool {
+        let price = || self.segment.columns.prices.get_val(document);
+        self.ask.price.is_none_or(|(_, least, most)| (least..=most).contains(&price()))
+    }
+
+    /// Returns the documents whose items are in stock.
+    pub(super) fn in_stock(&self) -> &Bits {
+        match self.states {
+            StatesFrom::Notes => &self.segment.in_stock,
+            StatesFrom::Documents => &self.segment.columns.in_stock,
+        }
+    }
+
+    /// Returns the documents that say something else of their items' states than counts, in order.
+    pub(super) fn outdated(&self) -> &[(DocId, State)] {
+        match self.states {
+            StatesFrom::Notes => &self.segment.outdated,
+            StatesFrom::Documents => &[],
+        }
+    }
+
+    fn state(&self, document: DocId) -> State {
+        match self.states {
+            StatesFrom::Notes => self.segment.state(document),
+            StatesFrom::Documents => self.segment.columns.state(document),
+        }
     }
 }

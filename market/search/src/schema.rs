@@ -13,7 +13,7 @@ use tantivy::{
 };
 
 use super::{
-    rank::rank,
+    said::Said,
     words::{self, Indexed, Wording},
 };
 
@@ -26,7 +26,8 @@ pub(super) const ITEM: &str = "item";
 pub(super) const CATEGORY: &str = "category";
 pub(super) const CURRENCY: &str = "currency";
 pub(super) const PRICE: &str = "price";
-pub(super) const RATING: &str = "rating";
+pub(super) const STATE: &str = "state";
+pub(super) const CONTENTS: &str = "contents";
 pub(super) const RANK: &str = "rank";
 
 /// The tokenizer that splits at spaces. Texts are split into words before, and then joined by spaces.
@@ -48,12 +49,15 @@ pub(super) struct Fields {
     pub(super) starts: Field,
     /// The whole name and the whole stock-keeping unit, as hashes.
     pub(super) whole: Field,
-    /// What filters ask for; see [`category_fact`], [`seller_fact`], [`currency_fact`] and [`IN_STOCK`].
+    /// What filters ask for; see [`category_fact`], [`seller_fact`] and [`currency_fact`].
     pub(super) facts: Field,
     category: Field,
     currency: Field,
     price: Field,
-    rating: Field,
+    /// The item's state when it was indexed. Later ones are noted beside the index.
+    state: Field,
+    /// The contents of the document, which decide whether the item must be indexed again.
+    contents: Field,
     rank: Field,
 }
 
@@ -71,7 +75,8 @@ pub(super) fn schema() -> (Schema, Fields) {
         category: schema.add_text_field(CATEGORY, TextOptions::default().set_fast(RAW_TOKENIZER_NAME)),
         currency: schema.add_u64_field(CURRENCY, FAST),
         price: schema.add_i64_field(PRICE, FAST),
-        rating: schema.add_f64_field(RATING, FAST),
+        state: schema.add_u64_field(STATE, FAST),
+        contents: schema.add_u64_field(CONTENTS, FAST),
         rank: schema.add_u64_field(RANK, FAST),
     };
     (schema.build(), fields)
@@ -84,8 +89,8 @@ pub(super) fn settings() -> IndexSettings {
 }
 
 impl Fields {
-    /// Converts an item to a document.
-    pub(super) fn document(&self, item: &Item, wording: &Wording) -> TantivyDocument {
+    /// Converts an item to a document, which says this of it.
+    pub(super) fn document(&self, item: &Item, said: Said, wording: &Wording) -> TantivyDocument {
         let mut document = TantivyDocument::default();
         let (name, description) =
             (wording.indexed(item.name.as_str()), wording.indexed(item.description.as_str()));
@@ -107,14 +112,12 @@ impl Fields {
         }
         document.add_text(self.facts, seller_fact(item.seller));
         document.add_text(self.facts, currency_fact(item.unit_price));
-        if item.quantity > 0 {
-            document.add_text(self.facts, IN_STOCK);
-        }
         document.add_text(self.category, item.category.as_str());
         document.add_u64(self.currency, currency_number(item.unit_price));
         document.add_i64(self.price, item.unit_price.amount_minor());
-        document.add_f64(self.rating, item.rating.mean().unwrap_or(UNRATED));
-        document.add_u64(self.rank, rank(item, name.typed.len()));
+        document.add_u64(self.state, said.state.to_column());
+        document.add_u64(self.contents, said.contents.to_column());
+        document.add_u64(self.rank, said.state.standing().rank(item.id, name.typed.len()));
         document
     }
 
@@ -123,9 +126,6 @@ impl Fields {
         Term::from_field_i64(self.item, item)
     }
 }
-
-/// The fact of all items in stock.
-pub(super) const IN_STOCK: &str = "in stock";
 
 /// Returns the fact of all items in a category or its subcategories.
 pub(super) fn category_fact(path: &str) -> String {
@@ -163,11 +163,6 @@ pub(super) fn whole<W: AsRef<str>>(words: &[W]) -> [u8; 6] {
     let [a, b, c, d, e, f, ..] = (hash ^ hash >> 48).to_le_bytes();
     [a, b, c, d, e, f]
 }
-
-/// The value of the rating column for unrated items, which sorts below every mean.
-const UNRATED: f64 = 0.0;
-/// The lowest possible mean, one star.
-pub(super) const LOWEST_MEAN: f64 = 1.0;
 
 /// Indexes the words of a text, without positions, frequencies and lengths: nothing of that ranks.
 fn indexed(tokenizer: &str) -> TextOptions {

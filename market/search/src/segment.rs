@@ -4,7 +4,7 @@ use std::{collections::HashMap, io, sync::Arc};
 
 use tantivy::{DocId, InvertedIndexReader, SegmentReader, index::SegmentId, postings::TermInfo};
 
-use super::{bits::Bits, columns::Columns, schema::Fields};
+use super::{bits::Bits, columns::Columns, schema::Fields, states::State};
 
 /// The segments of one state of the index.
 #[derive(Default)]
@@ -27,8 +27,14 @@ pub(super) struct Segment {
     /// The deleted documents, in the order in which their deletions were seen. Those that were deleted before the
     /// segment was opened are left out.
     pub(super) deleted: Arc<Vec<DocId>>,
+    /// The documents that say something else of their items' states than is the case, in order, with the states.
+    pub(super) outdated: Arc<Vec<(DocId, State)>>,
+    /// Those of them whose items therefore have another rank, in order, with that rank.
+    pub(super) moved: Arc<Vec<(DocId, u64)>>,
+    /// The documents whose items are in stock.
+    pub(super) in_stock: Arc<Bits>,
     /// Changes with every deletion.
-    state: Option<u64>,
+    deletions: Option<u64>,
 }
 
 /// The posting lists of a segment, by field.
@@ -52,26 +58,39 @@ pub(super) struct List<'a> {
 }
 
 impl Snapshot {
-    /// Opens the segments. Those that an earlier snapshot has are reused, with their deletions brought up to date.
-    pub(super) fn open(segments: &[SegmentReader], fields: &Fields, earlier: &Self) -> tantivy::Result<Self> {
+    /// Opens the segments. Those that an earlier snapshot has are reused, with their deletions brought up to date. `states`
+    /// are those of all items about which a document may say something else.
+    pub(super) fn open(
+        segments: &[SegmentReader],
+        fields: &Fields,
+        states: &[(i64, State)],
+        earlier: &Self,
+    ) -> tantivy::Result<Self> {
         let known: HashMap<SegmentId, &Segment> =
             earlier.segments.iter().map(|segment| (segment.id, segment)).collect();
         let open = |reader: &SegmentReader| match known.get(&reader.segment_id()) {
+            // Its states were noted when they changed.
             Some(segment) => Ok(segment.with_deletions(reader)),
-            None => Segment::open(reader, fields),
+            None => Ok(Segment::open(reader, fields)?.with_states(states)),
         };
         let segments = segments.iter().map(open).collect::<tantivy::Result<_>>()?;
         Ok(Self { number: earlier.number + 1, segments })
+    }
+
+    /// Returns the snapshot after the states of some items have changed, each of which is given once.
+    pub(super) fn with_states(&self, states: &[(i64, State)]) -> Self {
+        let segments = self.segments.iter().map(|segment| segment.with_states(states)).collect();
+        Self { number: self.number + 1, segments }
     }
 }
 
 impl Segment {
     fn open(reader: &SegmentReader, fields: &Fields) -> tantivy::Result<Self> {
+        let columns = Arc::new(Columns::open(reader)?);
         let lists = |field| Ok::<_, tantivy::TantivyError>(Lists(reader.inverted_index(field)?));
         Ok(Self {
             id: reader.segment_id(),
             documents: reader.max_doc(),
-            columns: Arc::new(Columns::open(reader)?),
             postings: Arc::new(Postings {
                 words: lists(fields.words)?,
                 name: lists(fields.name)?,
@@ -82,13 +101,17 @@ impl Segment {
             }),
             alive: alive(reader).map(Arc::new),
             deleted: Arc::default(),
-            state: reader.delete_opstamp(),
+            outdated: Arc::default(),
+            moved: Arc::default(),
+            in_stock: Arc::clone(&columns.in_stock),
+            deletions: reader.delete_opstamp(),
+            columns,
         })
     }
 
     /// Returns the segment as it is now. Only its deletions can differ.
     fn with_deletions(&self, reader: &SegmentReader) -> Self {
-        if reader.delete_opstamp() == self.state {
+        if reader.delete_opstamp() == self.deletions {
             return self.clone();
         }
         let alive = alive(reader);
@@ -102,13 +125,76 @@ impl Segment {
             (Some(now), None) => deleted.extend((0..self.documents).filter(|document| !now.has(*document))),
             (None, _) => {}
         }
+        let is_alive = |document| alive.as_ref().is_none_or(|alive| alive.has(document));
+        let outdated: Vec<_> =
+            self.outdated.iter().copied().filter(|(document, _)| is_alive(*document)).collect();
         Self {
             alive: alive.map(Arc::new),
             deleted: Arc::new(deleted),
-            state: reader.delete_opstamp(),
+            moved: Arc::new(moved(&outdated, &self.columns)),
+            outdated: Arc::new(outdated),
+            deletions: reader.delete_opstamp(),
             ..self.clone()
         }
     }
+}
+
+impl Segment {
+    /// Returns the segment after the states of some items have changed.
+    fn with_states(&self, states: &[(i64, State)]) -> Self {
+        let of_item = |(item, state): &(i64, State)| {
+            let state = *state;
+            let alive = self.columns.of_item(*item).filter(|document| self.is_alive(*document));
+            alive.map(move |document| (document, state)).collect::<Vec<_>>()
+        };
+        let mut changed: Vec<(DocId, State)> = states.iter().flat_map(of_item).collect();
+        if changed.is_empty() {
+            return self.clone();
+        }
+        changed.sort_unstable_by_key(|(document, _)| *document);
+        let mut in_stock = Arc::clone(&self.in_stock);
+        for (document, state) in &changed {
+            if in_stock.has(*document) != state.is_in_stock() {
+                Arc::make_mut(&mut in_stock).set(*document, state.is_in_stock());
+            }
+        }
+        let is_kept = |(document, _): &&(DocId, State)| noted(&changed, *document).is_none();
+        let mut outdated: Vec<_> = self.outdated.iter().filter(is_kept).copied().collect();
+        outdated.extend(changed.iter().filter(|(document, state)| self.columns.state(*document) != *state));
+        outdated.sort_unstable_by_key(|(document, _)| *document);
+        let moved = Arc::new(moved(&outdated, &self.columns));
+        Self { outdated: Arc::new(outdated), moved, in_stock, ..self.clone() }
+    }
+
+    /// Returns whether a document is not deleted.
+    pub(super) fn is_alive(&self, document: DocId) -> bool {
+        self.alive.as_deref().is_none_or(|alive| alive.has(document))
+    }
+
+    /// Returns the state of a document's item, if the document says something else.
+    pub(super) fn outdated(&self, document: DocId) -> Option<State> {
+        noted(&self.outdated, document)
+    }
+
+    /// Returns the state of a document's item.
+    pub(super) fn state(&self, document: DocId) -> State {
+        self.outdated(document).unwrap_or_else(|| self.columns.state(document))
+    }
+}
+
+/// Returns those of the documents whose items have another rank, with that rank.
+fn moved(outdated: &[(DocId, State)], columns: &Columns) -> Vec<(DocId, u64)> {
+    let has_moved =
+        |(document, state): &&(DocId, State)| columns.state(*document).standing() != state.standing();
+    let moved = outdated.iter().filter(has_moved);
+    moved
+        .map(|(document, state)| (*document, state.standing().instead_of(columns.ranks.get_val(*document))))
+        .collect()
+}
+
+fn noted(states: &[(DocId, State)], document: DocId) -> Option<State> {
+    let place = states.binary_search_by_key(&document, |(document, _)| *document).ok()?;
+    states.get(place).map(|(_, state)| *state)
 }
 
 impl Lists {

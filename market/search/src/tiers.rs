@@ -1,7 +1,8 @@
 //! Relevance: the matches of a query by tiers, best first, and by rank within each.
 //!
 //! Documents are sorted by rank. So each tier is an intersection of posting lists in their order, which ends once a page
-//! is full.
+//! is full. Items whose stock or class has changed since they were indexed have another rank now: these are
+//! left out at first, and then put where they belong.
 
 use tantivy::{DocId, TERMINATED};
 
@@ -11,8 +12,9 @@ use super::{
     cursor::{Cursor, all_have, how_many_have},
     effort::{Effort, Stop},
     matches::{Walk, cursors},
-    place::Place,
+    place::{Place, first},
     resolve::{Resolved, Where},
+    segment::Segment,
 };
 
 /// A class of matches that are equally good, apart from their rank.
@@ -66,46 +68,79 @@ impl Tier {
     }
 }
 
-/// Finds the first documents of a tier from one on, up to a number.
-pub(super) fn scan(
+/// Finds the first matches of a tier after a place, up to a number.
+pub(super) fn page(
     of: &Resolved<'_>,
     tier: Tier,
-    from: DocId,
+    after: Option<Place>,
     most: usize,
     effort: &mut Effort,
 ) -> Result<Vec<Place>, Stop> {
-    let Tier { degree, form } = tier;
-    let place = if matches!(form, Form::SideBySide | Form::InName) { Where::Name } else { Where::Anywhere };
-    let mut sets = of.words(place, degree.of_words(), effort)?;
-    match form {
-        Form::Whole => sets.push(of.whole()?),
-        Form::SideBySide => sets.push(of.side_by_side()?),
-        _ => {}
-    }
-    let walk =
-        if degree == Degree::ALL_BUT_ONE { Walk::all_but_one(of, sets)? } else { Walk::all(of, sets)? };
-    let mut found = Vec::new();
-    let Some(mut walk) = walk else { return Ok(found) };
-    let mut others = Others::open(of, tier, effort)?;
-    let columns = &of.scope.segment.columns;
-    let mut document = from;
-    while found.len() < most {
-        document = walk.next(document, effort)?;
+    let Segment { columns, moved, .. } = of.scope.segment;
+    let place = |rank, document| Place::of_rank(tier.number(), rank, columns.items.get_val(document));
+    let is_moved = |document: DocId| moved.binary_search_by_key(&document, |(moved, _)| *moved).is_ok();
+    let mut places = Vec::new();
+    let Some(mut matches) = TierWalk::open(of, tier, effort)? else { return Ok(places) };
+    let mut document = after.map_or(0, |after| columns.after_rank(after.rank()));
+    while places.len() < most {
+        document = matches.next(document, effort)?;
         if document == TERMINATED {
             break;
         }
-        if !others.have(document) {
-            found.push(Place::of_rank(
-                tier.number(),
-                columns.ranks.get_val(document),
-                columns.items.get_val(document),
-            ));
+        if !is_moved(document) {
+            places.push(place(columns.ranks.get_val(document), document));
         }
         document += 1;
     }
-    Ok(found)
+    // Only those of the others matter that would be on the page.
+    let last = places.last().filter(|_| places.len() == most).map_or(0, |last| last.rank());
+    let is_on_page = |rank| rank > last && after.is_none_or(|after| rank < after.rank());
+    let mut moved = moved.iter().filter(|(_, rank)| is_on_page(*rank)).peekable();
+    if moved.peek().is_none() {
+        return Ok(places);
+    }
+    let Some(mut matches) = TierWalk::open(of, tier, effort)? else { return Ok(places) };
+    for (document, rank) in moved {
+        if matches.next(*document, effort)? == *document {
+            places.push(place(*rank, *document));
+        }
+    }
+    Ok(first(places, most))
 }
 
+/// A walk through the documents of a tier.
+struct TierWalk<'a> {
+    walk: Walk<'a>,
+    others: Others<'a>,
+}
+
+impl<'a> TierWalk<'a> {
+    /// Begins a walk; `None` if there are no such documents.
+    fn open(of: &'a Resolved<'_>, tier: Tier, effort: &mut Effort) -> Result<Option<Self>, Stop> {
+        let Tier { degree, form } = tier;
+        let place =
+            if matches!(form, Form::SideBySide | Form::InName) { Where::Name } else { Where::Anywhere };
+        let mut sets = of.words(place, degree.of_words(), effort)?;
+        match form {
+            Form::Whole => sets.push(of.whole()?),
+            Form::SideBySide => sets.push(of.side_by_side()?),
+            _ => {}
+        }
+        let walk =
+            if degree == Degree::ALL_BUT_ONE { Walk::all_but_one(of, sets)? } else { Walk::all(of, sets)? };
+        let Some(walk) = walk else { return Ok(None) };
+        Ok(Some(Self { walk, others: Others::open(of, tier, effort)? }))
+    }
+
+    /// Returns the first document from this one on; [`TERMINATED`] if there is none. Must be asked in order.
+    fn next(&mut self, from: DocId, effort: &mut Effort) -> Result<DocId, Stop> {
+        let mut document = self.walk.next(from, effort)?;
+        while document != TERMINATED && self.others.have(document) {
+            document = self.walk.next(document + 1, effort)?;
+        }
+        Ok(document)
+    }
+}
 /// The documents that have the words as a tier requires, and are in another tier.
 struct Others<'a> {
     /// Those of the tiers before.

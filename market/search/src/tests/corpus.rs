@@ -60,9 +60,14 @@ async fn real_catalogues_are_searched_fast() {
         let home = tempfile::tempdir().unwrap();
         let begun = Instant::now();
         let market = Market {
-            search: Search::open(IndexHome::Directory(home.path().into()), Wording::default(), shop.clone())
-                .await
-                .unwrap(),
+            search: Search::open(
+                IndexHome::Directory(home.path().into()),
+                Wording::default(),
+                shop.clone(),
+                StoreWriters::Several,
+            )
+            .await
+            .unwrap(),
             shop,
         };
         while !market.search.load().level {
@@ -96,7 +101,7 @@ async fn report(market: &Market, words: &str, order: SearchOrder) {
     println!("  {:>9.2?} {order:?} {words:?}: {} found: {first:?}", begun.elapsed() / ROUNDS, page.total);
     let exact = SearchQuery { text: text(page.items.first().map_or("", |item| item.name.as_str())), ..query };
     let found = market.page(&SearchQuery { order: SearchOrder::Relevance, ..exact.clone() }).await;
-    let same_name = |item: &Item| item.name == ItemName::trusted(exact.text.as_str().to_owned());
+    let same_name = |item: &Arc<Item>| item.name == ItemName::trusted(exact.text.as_str().to_owned());
     assert!(
         exact.text.as_str().is_empty() || found.items.iter().any(same_name),
         "{} is not found by its name",

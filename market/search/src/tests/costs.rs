@@ -1,6 +1,7 @@
 //! What searches cost, in postings read.
 
 use souk_domain::{Description, Timestamp};
+use souk_store::FeedPosition;
 
 use super::*;
 use crate::{Leniency, effort::Effort};
@@ -18,6 +19,8 @@ async fn lamps() -> Market {
         let description = Description::trusted("made for every room".to_owned());
         market.put(Item { category: category(&path), description, ..item(number, name) });
     }
+    // A search would wait only a while for so many.
+    market.search.wait_past(FeedPosition(ITEMS - 1)).await;
     market.page(&SearchQuery::default()).await;
     market
 }
@@ -74,6 +77,29 @@ async fn known_counts_are_not_made_again() {
     let (_, after_changes) = market.cost(&lamps);
     assert!(after_changes < 200, "{after_changes}");
     assert_eq!(market.page(&lamps).await.total, ITEMS as u64 - 4);
+}
+
+#[tokio::test]
+async fn sales_and_ratings_do_not_count_everything_again() {
+    let market = lamps().await;
+    let in_stock = SearchQuery { in_stock: true, ..query("lamp", SearchOrder::Relevance) };
+    let rated_well = SearchQuery { min_rating: Some(4.0), ..in_stock.clone() };
+    market.put(market.shop.changed(5, |item| item.rating = rated(2, 10)));
+    for (filtered, total) in [(&in_stock, ITEMS as u64), (&rated_well, 1)] {
+        assert_eq!(market.page(filtered).await.total, total);
+    }
+    for number in [7, 8, 9] {
+        market.put(market.shop.changed(number, |item| item.quantity = 0));
+    }
+    market.put(market.shop.changed(10, |item| item.rating = rated(1, 5)));
+    market.page(&query("chair", SearchOrder::Newest)).await;
+    let (_, cost) = market.cost(&in_stock);
+    assert!(cost < 200, "{cost}");
+    for (filtered, total) in [(&in_stock, ITEMS as u64 - 3), (&rated_well, 2)] {
+        let page = market.page(filtered).await;
+        let counted: u64 = page.categories.iter().map(|(_, count)| count).sum();
+        assert_eq!((page.total, counted), (total, total));
+    }
 }
 
 #[tokio::test]

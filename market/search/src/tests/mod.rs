@@ -1,12 +1,15 @@
 //! Tests of searches against a fake store.
 
+mod comparing;
 mod corpus;
 mod costs;
 mod following;
+mod histories;
 mod imports;
 mod matching;
 mod paging;
 mod plain;
+mod power_cut;
 mod shop;
 mod standing;
 mod tiers;
@@ -14,12 +17,13 @@ mod words;
 
 use std::sync::Arc;
 
-use souk_domain::{Category, Item, Money, PartyId, RatingSummary};
+use souk_domain::{Category, Item, ItemName, Money, PartyId, RatingSummary};
 use uuid::Uuid;
 
-use super::{IndexHome, Search, SearchOrder, SearchPage, SearchQuery, SearchText, Wording};
-use shop::Shop;
-pub(crate) use shop::item;
+use super::{
+    IndexHome, Search, SearchOrder, SearchPage, SearchQuery, SearchText, Setup, StoreWriters, Wording,
+};
+pub(crate) use shop::{Shop, item};
 
 const ORDERS: [SearchOrder; 5] = [
     SearchOrder::Relevance,
@@ -44,12 +48,22 @@ impl Market {
         Self::open(Arc::default(), IndexHome::Memory).await
     }
 
+    /// A market whose documents follow stock, ratings and ranks at once, not within a minute.
+    async fn prompt(shop: Arc<Shop>) -> Self {
+        let setup = Setup { home: IndexHome::Memory, wording: Wording::default(), max_late: 0 };
+        Self::opened(Search::open_with(setup, shop.clone(), StoreWriters::Several).await.unwrap(), shop)
+    }
+
     async fn open(shop: Arc<Shop>, home: IndexHome) -> Self {
         Self::open_with(shop, home, Wording::default()).await
     }
 
     async fn open_with(shop: Arc<Shop>, home: IndexHome, wording: Wording) -> Self {
-        let search = Search::open(home, wording, shop.clone()).await.unwrap();
+        let search = Search::open(home, wording, shop.clone(), StoreWriters::Several).await.unwrap();
+        Self::opened(search, shop)
+    }
+
+    fn opened(search: Search, shop: Arc<Shop>) -> Self {
         // What is in the shop already counts as the caller's own writes, so that searches wait for it.
         search.remember(alice(), shop.position());
         Self { shop, search }
@@ -92,6 +106,10 @@ impl Market {
     async fn finds_exactly(&self, words: &str) -> Vec<i64> {
         self.found(&SearchQuery { text: text(words), is_exact: true, ..SearchQuery::default() }).await
     }
+}
+
+pub(crate) fn named(name: &str) -> ItemName {
+    ItemName::trusted(name.to_owned())
 }
 
 fn numbers(page: &SearchPage) -> Vec<i64> {

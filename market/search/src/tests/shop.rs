@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 /// The fake store. Every change moves the feed by one position.
 #[derive(Default)]
-pub(super) struct Shop {
+pub(crate) struct Shop {
     state: Mutex<State>,
 }
 
@@ -30,10 +30,12 @@ struct State {
     feed: BTreeMap<FeedPosition, ItemId>,
     last: FeedPosition,
     is_down: bool,
+    feed_reads: usize,
+    item_reads: usize,
 }
 
 impl Shop {
-    pub(super) fn put(&self, item: Item) -> FeedPosition {
+    pub(crate) fn put(&self, item: Item) -> FeedPosition {
         let mut state = self.lock();
         state.last.0 += 1;
         let position = state.last;
@@ -68,7 +70,17 @@ impl Shop {
         state.items.retain(|_, (position, _)| *position <= to);
     }
 
-    pub(super) fn set_down(&self, is_down: bool) {
+    /// Returns how many pages of the feed were asked for.
+    pub(crate) fn feed_reads(&self) -> usize {
+        self.lock().feed_reads
+    }
+
+    /// Returns how many queries for items there were.
+    pub(crate) fn item_reads(&self) -> usize {
+        self.lock().item_reads
+    }
+
+    pub(crate) fn set_down(&self, is_down: bool) {
         self.lock().is_down = is_down;
     }
 
@@ -122,13 +134,15 @@ impl Reads for Shop {
     }
 
     async fn items(&self, ids: &[ItemId]) -> Result<Vec<Item>, StoreError> {
-        let state = self.up()?;
+        let mut state = self.up()?;
+        state.item_reads += 1;
         // In another order than requested, which the trait allows.
         Ok(ids.iter().rev().filter_map(|id| state.items.get(id)).map(|(_, item)| item.clone()).collect())
     }
 
     async fn item_feed(&self, after: FeedPosition, limit: usize) -> Result<Vec<FeedEntry>, StoreError> {
-        let state = self.up()?;
+        let mut state = self.up()?;
+        state.feed_reads += 1;
         let entries = state.feed.range((Bound::Excluded(after), Bound::Unbounded)).take(limit);
         Ok(entries
             .map(|(position, id)| FeedEntry { position: *position, item: state.items[id].1.clone() })

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use proptest::{prelude::*, sample::select};
-use souk_domain::{Description, ItemName, Sku, Timestamp};
+use souk_domain::{Description, ItemName, RankClass, SalesLevel, Sku, Timestamp};
 
 use super::*;
 use crate::{PriceRange, tests::plain};
@@ -47,6 +47,8 @@ const ITEMS: i64 = 30;
 enum Step {
     Put(Box<Item>),
     Delete(i64),
+    /// Sells the item out or supplies it, and rates it.
+    Trade(i64, i64, i64),
     /// Searches, so that what came before is a commit of its own.
     Commit,
 }
@@ -81,6 +83,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => any_item().prop_map(|item| Step::Put(Box::new(item))),
         1 => (1..=ITEMS).prop_map(Step::Delete),
+        4 => (1..=ITEMS, 0..2_i64, 0..=5_i64).prop_map(|(item, quantity, stars)| Step::Trade(item, quantity, stars)),
         2 => Just(Step::Commit),
     ]
 }
@@ -134,6 +137,14 @@ async fn replay(market: &Market, listed: &mut Listed, steps: &[Step]) {
                     market.put(Item { deleted_at: Some(Timestamp(1)), ..item });
                 }
             }
+            Step::Trade(number, quantity, stars) => {
+                if let Some(item) = listed.get_mut(number) {
+                    item.quantity = *quantity;
+                    item.rating = rated(10 * stars.signum(), 10 * stars);
+                    item.rank_class = RankClass::of(item.rating, SalesLevel::default());
+                    market.put(item.clone());
+                }
+            }
             Step::Commit => {
                 market.page(&SearchQuery::default()).await;
             }
@@ -163,6 +174,31 @@ async fn compare(market: &Market, listed: &Listed, query: &SearchQuery) {
     assert_eq!(found, expected.found, "{query:?}");
 }
 
+/// A page that follows a sale continues where the item is now, though its document is where it was.
+#[tokio::test]
+async fn sold_out_items_come_last_at_once() {
+    let market = Market::of_names(&["Lamp", "Lamp", "Lamp", "Lamp", "Red lamp"]).await;
+    assert_eq!(market.finds("lamp").await, [4, 3, 2, 1, 5]);
+    let mut paged = SearchQuery { text: text("lamp"), limit: 2, ..SearchQuery::default() };
+    market.put(market.shop.changed(4, |item| item.quantity = 0));
+    market.put(market.shop.changed(2, |item| item.quantity = 0));
+    assert_eq!(market.finds("lamp").await, [3, 1, 4, 2, 5]);
+    let mut found = Vec::new();
+    loop {
+        let page = market.page(&paged).await;
+        found.extend(numbers(&page));
+        if page.next.is_none() {
+            break;
+        }
+        paged.after = page.next;
+        // Further on, it would be found twice if it were still where its document is.
+        market.put(market.shop.changed(3, |item| item.quantity = 0));
+    }
+    assert_eq!(found, [3, 1, 4, 3, 2, 5]);
+    market.put(market.shop.changed(2, |item| item.quantity = 1));
+    assert_eq!(market.finds("lamp").await, [2, 1, 4, 3, 5]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -174,17 +210,21 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let (market, mut listed) = (Market::in_memory().await, Listed::new());
-            // Several times, so that later searches use what is kept of the earlier ones.
-            for steps in [&before, &after, &vec![]] {
-                replay(&market, &mut listed, steps).await;
-                for (query, limit) in &queries {
-                    for order in ORDERS {
-                        compare(&market, &listed, &SearchQuery { order, limit: *limit, ..query.clone() }).await;
+            // Documents follow within a minute, and those of the first market at once.
+            for market in [Market::prompt(Arc::default()).await, Market::in_memory().await] {
+                let mut listed = Listed::new();
+                // Several times, so that later searches use what is kept of the earlier ones.
+                for steps in [&before, &after, &vec![]] {
+                    replay(&market, &mut listed, steps).await;
+                    for (query, limit) in &queries {
+                        for order in ORDERS {
+                            let query = SearchQuery { order, limit: *limit, ..query.clone() };
+                            compare(&market, &listed, &query).await;
+                        }
                     }
                 }
+                market.search.close().await;
             }
-            market.search.close().await;
         });
     }
 }

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use souk_domain::PartyId;
-use souk_search::{IndexHome, Search};
+use souk_search::{IndexHome, Search, StoreWriters};
 use souk_store::{OpeningProgress, Reads, Store, StoreError};
 
 use super::{
@@ -41,7 +41,8 @@ impl Data {
         let (wording, synonyms) = synonyms::open(searching)?;
         let store = open_store(config, random, progress).await?;
         let steady = SteadyClock::open(Arc::clone(&store.clocks), clock, Monotonic::SYSTEM).await?;
-        let search = Search::open(index_home(config), wording, Arc::clone(&store.reads)).await?;
+        let writers = if store.replicas.is_some() { StoreWriters::Several } else { StoreWriters::ThisMarket };
+        let search = Search::open(index_home(config), wording, Arc::clone(&store.reads), writers).await?;
         // Loaded before the port is served, so that no suspended party gets a call through at start-up.
         let suspended = Suspended::new(suspended_parties(&*store.reads).await?);
         let epochs = Epochs::new(store.reads.raised_epochs().await?);

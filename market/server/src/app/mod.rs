@@ -18,6 +18,7 @@ use opening::{OpenPort, refusing_calls};
 use replicas::{ReplicaListener, StandingNotes, StoreFreshness};
 use rotate::{Changes, CredentialUsers, Rotator};
 pub use serve::ServeError;
+use souk_domain::WorkingSet;
 use souk_search::{Search, SearchError};
 use souk_store::{Health, OpeningProgress, Receipt, Replicas, Store, StoreError, StoreQueues};
 pub use stored_clock::{accept_stored_clock, stored_clock};
@@ -349,8 +350,12 @@ fn on_commit(
     notes: StandingNotes,
     activity: Activity,
 ) -> OnCommit {
-    Box::new(move |receipt: Option<&Receipt>| {
-        let Some(receipt) = receipt else { return accounts.forget() };
+    Box::new(move |commit: Option<(&Receipt, WorkingSet)>| {
+        let Some((receipt, rows)) = commit else {
+            search.forget_hits();
+            return accounts.forget();
+        };
+        search.committed(rows);
         accounts.changed(receipt.standings.iter().map(|standing| standing.party));
         activity.placed(receipt.orders);
         // Before the streams end: a suspended party that reconnects at once must meet the list, not a new

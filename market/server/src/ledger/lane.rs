@@ -310,7 +310,7 @@ impl Runner {
         };
         if !rows.is_unchanged() {
             self.notes.clear();
-            (self.on_commit)(Some(&receipt));
+            (self.on_commit)(Some((&receipt, rows)));
         }
         let answers = decided.into_iter().map(|decided| answer(decided, receipt.feed_position));
         Ok(Attempt::Done(answers.collect()))

@@ -18,7 +18,7 @@ mod tests;
 use std::{sync::Arc, thread, time::Duration};
 
 pub use answers::AnswerQueue;
-use souk_domain::{Act, Action, AuditEntry, Command, OrderLine, Outcome, Refusal, action};
+use souk_domain::{Act, Action, AuditEntry, Command, OrderLine, Outcome, Refusal, WorkingSet, action};
 use souk_store::{FeedPosition, Lane, Receipt};
 use tokio::{
     sync::oneshot,
@@ -78,9 +78,9 @@ pub enum LedgerError {
     Indefinite,
 }
 
-/// Called after each commit, on the lane's thread, with what it changed; `None` if it is unknown whether the commit took
-/// effect. It must not block.
-pub type OnCommit = Box<dyn Fn(Option<&Receipt>) + Send>;
+/// Called after each commit with what it has changed, on the lane's thread and before the callers are answered; `None` if
+/// it is unknown whether the commit took effect. It must not block.
+pub type OnCommit = Box<dyn Fn(Option<(&Receipt, WorkingSet)>) + Send>;
 
 /// An entry of a lane's queue.
 #[expect(clippy::large_enum_variant, reason = "notes are rare, and a box for each command would cost more")]

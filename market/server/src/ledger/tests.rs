@@ -211,8 +211,8 @@ impl LocalMarket {
         let lane: Box<dyn Lane> = Box::new(Faulty { inner, controls: Arc::clone(&controls) });
         let lanes = Lanes::start(vec![lane], &clock, Random::SYSTEM, || {
             let controls = Arc::clone(&controls);
-            Box::new(move |receipt| {
-                controls.doubts.fetch_add(usize::from(receipt.is_none()), Ordering::SeqCst);
+            Box::new(move |commit| {
+                controls.doubts.fetch_add(usize::from(commit.is_none()), Ordering::SeqCst);
             })
         });
         let lanes = lanes.unwrap();

@@ -250,7 +250,7 @@ pub fn search_page(
     page: &Page<SearchCursor>,
     as_of: Option<Timestamp>,
 ) -> v1::SearchItemResponse {
-    let items = within(MAX_PAGE_BYTES, found.items.iter().map(item));
+    let items = within(MAX_PAGE_BYTES, found.items.iter().map(|found| item(found)));
     // The page may end before what was found does.
     let last = (items.len() < found.items.len()).then(|| items.len() - 1);
     let next = last.map_or(found.next, |last| found.cursors.get(last).copied());

@@ -13,6 +13,7 @@ on_every_store!(
     search_filters_and_orders,
     own_writes_are_in_the_next_search,
     sold_out_items_are_found_unless_in_stock_is_asked_for,
+    hits_show_what_was_answered_before,
     seller_secret_is_never_in_a_search_result,
     search_pages_hold_each_item_once,
     categories_are_counted,
@@ -151,12 +152,36 @@ async fn own_writes_are_in_the_next_search(fixture: &Fixture) {
 
 async fn sold_out_items_are_found_unless_in_stock_is_asked_for(fixture: &Fixture) {
     let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
-    let lamp = alice.lamp(1).await;
-    bob.buy(lamp, 1).await.unwrap();
+    let (older, newer) = (alice.lamp(1).await, alice.lamp(1).await);
+    bob.buy(newer, 1).await.unwrap();
     let found = bob.search("lamp", "").await;
-    assert_eq!((found.len(), found[0].quantity), (1, 0));
+    let found: Vec<_> = found.iter().map(|item| (item.item_id, item.quantity)).collect();
+    assert_eq!(found, [(older, 1), (newer, 0)], "what is sold out comes last");
+    bob.buy(older, 1).await.unwrap();
+    assert_eq!(bob.search("lamp", "").await.len(), 2);
     let in_stock = call!(bob, SearchItemRequest { query: "lamp".into(), in_stock: true });
     assert!(in_stock.unwrap().items.is_empty());
+}
+
+/// Hits may come from a cache, which every answered change must be in.
+async fn hits_show_what_was_answered_before(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
+    let lamp = alice.lamp(9).await;
+    let hit = async || bob.search("lamp", "").await.into_iter().next();
+    crate::fixture::eventually("the lamp is found", || async { hit().await.is_some() }).await;
+    for sold in 1..=5 {
+        bob.buy(lamp, 1).await.unwrap();
+        assert_eq!(hit().await.unwrap().quantity, 9 - sold);
+    }
+    bob.rate(lamp, 4).await.unwrap();
+    assert_eq!(hit().await.unwrap().rating.unwrap().count, 1);
+    alice.update(lamp, draft("Lamp of Alice", "home", 777, 3)).await.unwrap();
+    let found = hit().await.unwrap();
+    assert_eq!((found.name.as_str(), found.quantity), ("Lamp of Alice", 3));
+    alice.register_as_seller("The shop of Alice").await.unwrap();
+    assert_eq!(hit().await.unwrap().seller_name, "The shop of Alice");
+    alice.delete(lamp).await.unwrap();
+    assert!(hit().await.is_none());
 }
 
 async fn seller_secret_is_never_in_a_search_result(fixture: &Fixture) {

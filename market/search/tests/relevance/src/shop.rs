@@ -7,7 +7,7 @@ use souk_domain::{
     Action, Command, Context, DisplayName, EventId, Fingerprint, ItemId, Keys, OrderLine, OrderQuantity,
     Origin, Outcome, PartyId, RequestId, RequestKey, Role, Timestamp, action, decide,
 };
-use souk_search::{IndexHome, Languages, Search, SearchQuery, SearchText, Synonyms, Wording};
+use souk_search::{IndexHome, Languages, Search, SearchQuery, SearchText, StoreWriters, Synonyms, Wording};
 use souk_store::{FeedPosition, Lane};
 use uuid::Uuid;
 
@@ -53,7 +53,7 @@ impl Shop {
         let mut store = souk_store::memory::open();
         let mut trade = Trade { lane: store.lanes.remove(0), steps: 0, end: FeedPosition::default() };
         let numbers = trade.carry_out(&items).await?;
-        let search = Search::open(IndexHome::Memory, wording()?, store.reads).await?;
+        let search = Search::open(IndexHome::Memory, wording()?, store.reads, StoreWriters::Several).await?;
         search.feed_moved(trade.end);
         search.wait_past(FeedPosition(trade.end.0 - 1)).await;
         Ok(Self { goods, items, places, numbers, search })

@@ -78,7 +78,7 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use futures::FutureExt as _;
-    use souk_search::{IndexHome, Wording};
+    use souk_search::{IndexHome, StoreWriters, Wording};
     use souk_store::memory;
     use uuid::Uuid;
 
@@ -86,7 +86,8 @@ mod tests {
 
     #[tokio::test]
     async fn party_has_a_rate_for_all_of_its_imports_together() {
-        let search = Search::open(IndexHome::Memory, Wording::default(), memory::open().reads).await.unwrap();
+        let (reads, writers) = (memory::open().reads, StoreWriters::ThisMarket);
+        let search = Search::open(IndexHome::Memory, Wording::default(), reads, writers).await.unwrap();
         let pace = ImportPace::new(1);
         let [mallory, alice] = [1, 2].map(|number| PartyId(Uuid::from_u128(number)));
         let at_once = ImportRow::MAX_AT_ONCE;

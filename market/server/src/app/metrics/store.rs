@@ -1,6 +1,6 @@
 //! Metrics of the store, the clocks and the search index.
 
-use souk_search::Search;
+use souk_search::{HitCounts, Search};
 use souk_store::{HealthState, StoreQueues, WriteAheadLog};
 
 use super::{super::App, count, read, seconds};
@@ -83,6 +83,22 @@ impl App {
         metrics.gauge("souk_searches_running", help, read(|search| count(search.load().running)));
         let help = "The threads that search";
         metrics.gauge("souk_searches_running_limit", help, read(|search| count(search.load().threads)));
+        self.add_hits(metrics);
+    }
+
+    /// Adds the metrics of the cache of hits, and of what is read instead.
+    fn add_hits(&self, metrics: &mut Metrics) {
+        let read = |value: fn(HitCounts) -> u64| {
+            let search = self.parts.search.clone();
+            move || value(search.hit_counts())
+        };
+        let help = "Size of the cached items with which hits are completed; at most 67108864";
+        let bytes = read(|hits| hits.cache_bytes);
+        metrics.gauge("souk_hit_cache_bytes", help, move || i64::try_from(bytes()).unwrap_or(i64::MAX));
+        let help = "Hits that were completed from the cache";
+        metrics.counter("souk_hits_cached", help, read(|hits| hits.cached));
+        let help = "Hits that were read from the store";
+        metrics.counter("souk_hits_read", help, read(|hits| hits.read));
     }
 
     pub(super) fn add_clock(&self, metrics: &mut Metrics) {
