@@ -182,7 +182,7 @@ mod tests {
             ("[market]\nhost = \"x\"", 2, "there is no key `market.host`"),
             ("\ntimeout = \"soon\"", 2, "write it like 500ms, 10s or 2m"),
             ("output = \"xml\"", 1, "one of table, json, ndjson, csv"),
-            ("listen = \"nowhere\"", 1, "invalid socket address"),
+            ("listen = \"nowhere\"", 1, "such as 127.0.0.1:7443"),
             ("cert = \"a.pem\"\nmarket = [\"a:1\", \"nowhere\"]", 2, "write HOST:PORT"),
             ("listen = true", 1, "`listen` is a text in quotes"),
             ("market = [true]", 1, "or a list of them"),

@@ -89,7 +89,7 @@ async fn a_value_that_is_no_number_is_refused_with_an_example() {
         (&["ship", "seven"], "write an id like 12"),
         (&["ride", "start", "x", "--from", "1,2", "--vehicle", "van", "--driver", "Eve"], "write it like 12"),
         (&["items", "--where", "stock<few"], "such as 5"),
-        (&["items", "--timeout", "soon"], "such as"),
+        (&["items", "--timeout", "soon"], "write it like 500ms"),
     ] {
         let ran = bare.run(arguments).await;
         ran.assert_fails(2, &[words]);

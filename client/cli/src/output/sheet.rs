@@ -82,6 +82,6 @@ mod tests {
         let mut card = Sheet::default();
         card.add(&format!("name  {}\nprice\nstock\n", "long ".repeat(9)), &[]);
         // The first line takes three of twenty columns.
-        assert_eq!(card.clipped(Some(20), Some(6)).lines().collect::<Vec<_>>().len(), 2);
+        assert_eq!(card.clipped(Some(20), Some(5)).lines().collect::<Vec<_>>().len(), 2);
     }
 }

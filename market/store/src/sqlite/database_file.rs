@@ -9,6 +9,8 @@ use std::{
     io,
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use super::ownership::refuse_foreign;
@@ -16,6 +18,11 @@ use crate::StoreError;
 
 /// How often the file may be replaced while it is being opened, before that is an error.
 const ATTEMPTS: usize = 8;
+/// How often a lock is tried. A process that starts another program shares its locks with it for a moment, until that
+/// program runs, and one that is killed holds them until the kernel has cleaned up after it.
+const LOCK_ATTEMPTS: u32 = 50;
+/// The time between two attempts to lock.
+const LOCK_POLL: Duration = Duration::from_millis(10);
 /// The permissions of the database and its log: orders are nobody else's business.
 const OWNER_ONLY: u32 = 0o600;
 /// The permissions that others must not have.
@@ -160,15 +167,22 @@ fn refuse_log_alone(database: &Path) -> Result<(), StoreError> {
     )))
 }
 
-/// Locks a file until its descriptor is closed, or fails with `held` if another process has locked it.
+/// Locks a file until its descriptor is closed, or fails with `held` if another process has locked it for longer than a
+/// moment.
 pub(super) fn lock(file: &File, path: &Path, held: fn(&Path) -> StoreError) -> Result<(), StoreError> {
-    match file.try_lock() {
-        Ok(()) => Ok(()),
-        Err(TryLockError::WouldBlock) => Err(held(path)),
-        Err(TryLockError::Error(error)) => Err(StoreError::unavailable(format!(
-            "can't lock {}: {error}; keep it on a local file system",
-            path.display()
-        ))),
+    let mut attempts = 1..=LOCK_ATTEMPTS;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) if attempts.next().is_some() => thread::sleep(LOCK_POLL),
+            Err(TryLockError::WouldBlock) => return Err(held(path)),
+            Err(TryLockError::Error(error)) => {
+                let shown = path.display();
+                return Err(StoreError::unavailable(format!(
+                    "can't lock {shown}: {error}; keep it on a local file system"
+                )));
+            }
+        }
     }
 }
 
@@ -239,4 +253,26 @@ fn cannot_open(path: &Path, error: &io::Error) -> StoreError {
         "can't open {}: {error}; check that its folder exists and that the market may write there",
         path.display()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lock_that_is_given_up_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("souk.db");
+        let held = DatabaseFile::open(&path).unwrap();
+        let (trying, tried) = std::sync::mpsc::channel();
+        let waiting = thread::spawn(move || {
+            trying.send(()).unwrap();
+            DatabaseFile::open(&path).map(drop)
+        });
+        tried.recv().unwrap();
+        // It may not have got to the lock yet, and then this tests nothing, but it never fails for that.
+        thread::yield_now();
+        drop(held);
+        assert!(waiting.join().unwrap().is_ok());
+    }
 }

@@ -376,7 +376,7 @@ mod tests {
             ("", "stock"),
             ("stock", "comparison"),
             ("stok<5", "stock"),
-            ("stock<many", "digits"),
+            ("stock<many", "whole number"),
             ("stock~5", "~"),
             ("name<a", "<"),
             ("price<1,50", "comparison"),
