@@ -217,8 +217,11 @@ impl StockedMarket {
                 }
                 index += metadata.len();
                 if path.file_name().is_some_and(|name| name == "meta.json") {
-                    let meta: Value = serde_json::from_slice(&fs::read(&path)?)?;
-                    segments = meta["segments"].as_array().map_or(0, Vec::len);
+                    let content = fs::read(&path)?;
+                    // The market adds a checksum.
+                    let meta = serde_json::Deserializer::from_slice(&content).into_iter::<Value>().next();
+                    segments =
+                        meta.transpose()?.map_or(0, |meta| meta["segments"].as_array().map_or(0, Vec::len));
                 }
             }
         }
