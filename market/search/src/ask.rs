@@ -57,7 +57,7 @@ pub(super) struct Ask {
     /// The pairs of adjacent words.
     pub(super) pairs: Vec<String>,
     /// The hash of the whole text.
-    pub(super) whole: [u8; 6],
+    pub(super) whole: schema::Hash,
 }
 
 /// A word of a query.

@@ -9,7 +9,7 @@ use super::{
     bits::Bits,
     cursor::{Cursor, Set, Way, all_have},
     effort::{Effort, Stop},
-    schema::MAX_START,
+    schema::{self, MAX_START},
     segment::{Lists, Postings, Segment},
     states::{State, StateFilter},
     words,
@@ -102,7 +102,7 @@ impl<'a> Resolved<'a> {
     pub(super) fn side_by_side(&self) -> Result<&Set<'a>, Stop> {
         kept_or(&self.side_by_side, || {
             let postings = &self.scope.segment.postings;
-            let pairs = way(postings, &postings.pairs, &self.scope.ask.pairs)?;
+            let pairs = way(postings, &postings.name, &self.scope.ask.pairs)?;
             Ok(Set::Ways(pairs.into_iter().collect()))
         })
     }
@@ -150,8 +150,12 @@ fn way<'a>(postings: &'a Postings, lists: &'a Lists, terms: &[String]) -> std::i
     let mut way = Vec::with_capacity(terms.len());
     for term in terms {
         // Pairs are of words in names, and so are in the name as well as anywhere.
-        let lists = if words::is_pair(term) { &postings.pairs } else { lists };
-        let Some(list) = lists.list(term)? else { return Ok(None) };
+        let list = if words::is_pair(term) {
+            postings.pairs.list(schema::pair_key(term))?
+        } else {
+            lists.list(term)?
+        };
+        let Some(list) = list else { return Ok(None) };
         way.push(list);
     }
     Ok(Some(way).filter(|way| !way.is_empty()))

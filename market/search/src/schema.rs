@@ -19,7 +19,7 @@ use super::{
 
 /// Must be raised with every change to the schema, the documents, the rank or the words. An index of another version is
 /// rebuilt.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 // The names of the columns.
 pub(super) const ITEM: &str = "item";
@@ -35,6 +35,9 @@ const AT_SPACES: &str = "whitespace";
 /// The longest beginnings of words that have posting lists of their own, in letters.
 pub(super) const MAX_START: usize = 3;
 
+/// A term that stands for a text.
+pub(super) type Hash = [u8; 6];
+
 /// The fields of the schema.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fields {
@@ -43,7 +46,8 @@ pub(super) struct Fields {
     pub(super) words: Field,
     /// The words of the name.
     pub(super) name: Field,
-    /// The pairs of adjacent words of the name. They take less than positions, and are found faster.
+    /// The pairs of adjacent words of the name, as hashes. They take less than positions, and are found faster. As text they
+    /// would be long and nearly all different, and their dictionaries most of the work of an import.
     pub(super) pairs: Field,
     /// The first letters of the words of the name, up to [`MAX_START`].
     pub(super) starts: Field,
@@ -68,7 +72,7 @@ pub(super) fn schema() -> (Schema, Fields) {
         item: schema.add_i64_field(ITEM, INDEXED | FAST),
         words: schema.add_text_field("words", indexed(AT_SPACES)),
         name: schema.add_text_field("name", indexed(AT_SPACES)),
-        pairs: schema.add_text_field("pairs", indexed(RAW_TOKENIZER_NAME)),
+        pairs: schema.add_bytes_field("pairs", INDEXED),
         starts: schema.add_text_field("starts", indexed(AT_SPACES)),
         whole: schema.add_bytes_field("whole", INDEXED),
         facts: schema.add_text_field("facts", indexed(RAW_TOKENIZER_NAME)),
@@ -101,7 +105,7 @@ impl Fields {
         }
         document.add_text(self.name, all_terms(&name));
         for pair in pairs(&name.typed) {
-            document.add_text(self.pairs, pair);
+            document.add_bytes(self.pairs, &pair_key(&pair));
         }
         document.add_text(self.starts, starts(&name));
         for text in [Some(&name), sku.as_ref()].into_iter().flatten().filter(|text| !text.typed.is_empty()) {
@@ -147,19 +151,28 @@ pub(super) fn pairs<W: AsRef<str>>(words: &[W]) -> impl Iterator<Item = String> 
     words.windows(2).map(|pair| words::pair(pair[0].as_ref(), pair[1].as_ref()))
 }
 
+/// Returns the key under which a pair is indexed. At ten million items, a pair that no name has shares its key with one that
+/// some name has once in ten million queries.
+pub(super) fn pair_key(pair: &str) -> Hash {
+    hash(pair.bytes())
+}
+
 /// Returns the hash of a text of these words, repetitions left out, as queries are. A collision does no harm: an item
 /// counts as equal only if it also has all the words.
-pub(super) fn whole<W: AsRef<str>>(words: &[W]) -> [u8; 6] {
-    // FNV-1a (Fowler, Noll and Vo): stable, unlike the hashes of the standard library.
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for (number, word) in words.iter().map(AsRef::as_ref).enumerate() {
-        if words[..number].iter().any(|earlier| earlier.as_ref() == word) {
-            continue;
-        }
-        for byte in word.bytes().chain([b' ']) {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
-        }
-    }
+pub(super) fn whole<W: AsRef<str>>(words: &[W]) -> Hash {
+    let words = words.iter().map(AsRef::as_ref);
+    let first_ones = words
+        .clone()
+        .enumerate()
+        .filter(|(number, word)| !words.clone().take(*number).any(|earlier| earlier == *word));
+    hash(first_ones.flat_map(|(_, word)| word.bytes().chain([b' '])))
+}
+
+/// Hashes bytes by FNV-1a (Fowler, Noll and Vo): stable, unlike the hashes of the standard library. Six bytes, because
+/// longer terms make dictionaries larger and slower to write.
+fn hash(bytes: impl Iterator<Item = u8>) -> Hash {
+    let hash = bytes
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
     let [a, b, c, d, e, f, ..] = (hash ^ hash >> 48).to_le_bytes();
     [a, b, c, d, e, f]
 }

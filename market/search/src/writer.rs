@@ -29,8 +29,10 @@ use super::{
 
 /// The approximate maximum of changes in one commit while catching up, so that a crash loses little progress.
 const COMMIT_EVERY: usize = 20_000;
-/// Up to so many changes are given to one of the writer's threads together. So a small commit makes one segment.
-const TOGETHER: usize = 1_024;
+/// Up to so many changes since the last commit, those of a page of the feed are given to one of the writer's threads
+/// together. So a small commit makes one segment: each segment has its own dictionaries, and to write and to merge them is
+/// most of the work of an import.
+const TOGETHER: usize = 16_384;
 /// The number of changes that are given to a thread at a time if there are more. Up to 10,000 such batches wait for the
 /// threads, which bounds their memory.
 const BATCH: usize = 4;
@@ -187,7 +189,7 @@ impl Writer {
     }
 
     fn run(&self, operations: Vec<UserOperation<TantivyDocument>>) -> Result<(), SearchError> {
-        let batch = if operations.len() <= TOGETHER { TOGETHER } else { BATCH };
+        let batch = if self.uncommitted <= TOGETHER { operations.len() } else { BATCH };
         let mut operations = operations.into_iter();
         while operations.len() > 0 {
             self.index.run(operations.by_ref().take(batch).collect::<Vec<_>>())?;
