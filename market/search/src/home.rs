@@ -162,7 +162,7 @@ impl IndexHome {
                 .remove_others(&|name| named.contains(name) || name == Path::new(META))
                 .map_err(|error| SearchError::Home { directory: directory.folder().to_owned(), error })?;
         }
-        writer.set_merge_policy(Box::new(MergeAlike));
+        writer.set_merge_policy(Box::new(MergeAlike::FEW));
         Ok(Opened { reader: reader(&index, wording.clone())?, writer, extent, directory })
     }
 }

@@ -265,11 +265,16 @@ impl Indexer {
         let (mut moved, mut wanted) = (live.moved.subscribe(), live.wanted.subscribe());
         loop {
             self.catch_up(live).await?;
-            let late_due = self.writer.late_due();
-            if late_due.is_some_and(|due| due <= Instant::now()) {
+            let (late_due, merge_due) = (self.writer.late_due(), self.writer.merge_due());
+            let is_due = |due: Option<Instant>| due.is_some_and(|due| due <= Instant::now());
+            if is_due(late_due) {
                 self.write_late().await?;
                 continue;
             }
+            if is_due(merge_due) {
+                self.writer.merge(self.read_to)?;
+            }
+            let next_due = late_due.into_iter().chain(self.writer.merge_due()).min();
             // Changes that were reported meanwhile are not lost: `wait_for` compares with what is indexed by
             // now.
             let shown = live.progress.borrow().indexed;
@@ -278,7 +283,7 @@ impl Indexer {
                 () = live.set_back.notified() => return Err(SearchError::SetBack),
                 // The files are checked when the index is opened again.
                 failure = self.syncs.until_failure() => return Err(failure),
-                () = time::sleep_until(late_due.unwrap_or_else(Instant::now)), if late_due.is_some() => continue,
+                () = time::sleep_until(next_due.unwrap_or_else(Instant::now)), if next_due.is_some() => continue,
                 _ = moved.wait_for(|moved| *moved > shown) => live.note_lag(),
             }
             tokio::select! {
