@@ -8,9 +8,7 @@ use futures::{
 };
 use souk_store::{FeedEntry, FeedPosition, Reads, StoreError};
 
-/// The number of entries that are asked for at first, which are usually all.
-const FIRST_PAGE: usize = 500;
-/// The number of entries in a page while there are many.
+/// The maximum number of entries in a page. Usually the first one has all there are, so that they are written together.
 const PAGE: usize = 5_000;
 
 type Reading = MaybeDone<BoxFuture<'static, Result<Vec<FeedEntry>, StoreError>>>;
@@ -20,7 +18,6 @@ pub(super) struct FeedPages {
     reads: Arc<dyn Reads>,
     /// The next page, which the store reads meanwhile.
     next: Pin<Box<Reading>>,
-    limit: usize,
 }
 
 /// A page of the feed.
@@ -33,18 +30,17 @@ pub(super) struct FeedPage {
 
 impl FeedPages {
     pub(super) fn after(position: FeedPosition, reads: Arc<dyn Reads>) -> Self {
-        let next = Box::pin(reading(Arc::clone(&reads), position, FIRST_PAGE));
-        Self { reads, next, limit: FIRST_PAGE }
+        let next = Box::pin(reading(Arc::clone(&reads), position));
+        Self { reads, next }
     }
 
     /// Returns the next page, and begins to read the one after it. Must not be called after the last page.
     pub(super) async fn next(&mut self) -> Result<FeedPage, StoreError> {
         self.next.as_mut().await;
         let entries = self.next.as_mut().take_output().unwrap_or_else(|| Ok(Vec::new()))?;
-        let is_last = entries.len() < self.limit;
+        let is_last = entries.len() < PAGE;
         if let Some(last) = entries.last().filter(|_| !is_last) {
-            self.limit = PAGE;
-            self.next.set(reading(Arc::clone(&self.reads), last.position, PAGE));
+            self.next.set(reading(Arc::clone(&self.reads), last.position));
             // Sends the query. Its result is kept if it is there at once.
             let _ = self.next.as_mut().now_or_never();
         }
@@ -52,8 +48,8 @@ impl FeedPages {
     }
 }
 
-fn reading(reads: Arc<dyn Reads>, after: FeedPosition, limit: usize) -> Reading {
-    maybe_done(async move { reads.item_feed(after, limit).await }.boxed())
+fn reading(reads: Arc<dyn Reads>, after: FeedPosition) -> Reading {
+    maybe_done(async move { reads.item_feed(after, PAGE).await }.boxed())
 }
 
 #[cfg(test)]
@@ -64,7 +60,7 @@ mod tests {
     #[tokio::test]
     async fn next_page_is_read_before_it_is_asked_for() {
         let shop = Arc::<Shop>::default();
-        let count = FIRST_PAGE + PAGE + 3;
+        let count = 2 * PAGE + 3;
         for number in 1..=count {
             shop.put(item(number as i64, "Lamp"));
         }
@@ -81,7 +77,7 @@ mod tests {
     #[tokio::test]
     async fn failure_to_read_ahead_is_reported_with_its_page() {
         let shop = Arc::<Shop>::default();
-        for number in 1..=FIRST_PAGE + 1 {
+        for number in 1..=PAGE + 1 {
             shop.put(item(number as i64, "Lamp"));
         }
         let mut pages = FeedPages::after(FeedPosition(0), shop.clone());
@@ -89,7 +85,7 @@ mod tests {
         assert!(pages.next().await.is_err());
         shop.set_down(false);
         let mut pages = FeedPages::after(FeedPosition(0), shop.clone());
-        assert_eq!(pages.next().await.unwrap().entries.len(), FIRST_PAGE);
+        assert_eq!(pages.next().await.unwrap().entries.len(), PAGE);
         assert_eq!(pages.next().await.unwrap().entries.len(), 1);
     }
 }
