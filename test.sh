@@ -166,7 +166,7 @@ if [ "$(id -u)" = 0 ]; then
     install jq jq --version || true
 fi
 code=0
-deploy/hosts.sh || code=$?
+deploy/hosts.sh && deploy/hosts.sh join || code=$?
 if [ "$code" = 77 ]; then
     skip "several hosts on one machine (the reason is above)"
 elif [ "$code" != 0 ]; then
@@ -175,6 +175,9 @@ fi
 
 step "drivers: a till, a primary database, and faults, which began before the documentation"
 join_it
+
+step "joining: with a code, beside attackers, and without the authority"
+"$bin/bench" join --any-time
 
 step "attacks: an honest client beside every known attacker"
 # Counts and memory only.

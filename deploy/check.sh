@@ -82,7 +82,7 @@ units_root() {
     ln -sfn usr/bin "$root/bin"
     cp -r "$deploy"/systemd/*.service "$deploy"/systemd/*.d "$root/etc/systemd/system/"
     cp -r /usr/lib/systemd/system "$root/usr/lib/systemd/" 2>/dev/null || cp -r /lib/systemd/system "$root/usr/lib/systemd/"
-    for program in usr/local/bin/market usr/local/bin/seller usr/bin/kill; do
+    for program in usr/local/bin/market usr/local/bin/seller usr/local/bin/gen-certs usr/bin/kill; do
         printf '#!/bin/sh\n' >"$root/$program"
         chmod +x "$root/$program"
     done
@@ -91,14 +91,15 @@ units_root() {
 
 units() {
     local said
-    said=$(systemd-analyze --root="$(units_root)" verify souk-market.service souk-seller@alice.service 2>&1)
+    said=$(systemd-analyze --root="$(units_root)" verify souk-market.service souk-authority.service \
+        souk-seller@alice.service 2>&1)
     printf '%s' "$said"
     [ -z "$said" ]
 }
 
 exposure() {
     systemd-analyze --root="$(units_root)" --offline=true --threshold="$MAX_EXPOSURE" --no-pager security \
-        souk-market.service souk-seller@alice.service >"$work/exposure" ||
+        souk-market.service souk-authority.service souk-seller@alice.service >"$work/exposure" ||
         { cat "$work/exposure"; return 1; }
     grep -o 'Overall exposure level for .*: [0-9.]*' "$work/exposure" | sed 's/Overall exposure level for //' | paste -sd, -
 }

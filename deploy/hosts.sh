@@ -8,12 +8,21 @@
 #
 #   sudo deploy/hosts.sh                with the debug programs, built if they are missing or outdated
 #   sudo deploy/hosts.sh --release      with the release programs
+#   sudo deploy/hosts.sh join [--release]
+#                                       three hosts that have nothing but the programs: a market with its authority, a
+#                                       seller and a buyer, who join with a code each
 #   sudo SOUK_BIN=DIR deploy/hosts.sh   with the programs in DIR, which are not built
 #
 # Everything runs in private namespaces and a temporary folder, which are removed at the end in any case.
 # SOUK_KEEP_LOGS=DIR keeps the logs. Exit codes: 0 success, 1 a check failed, 77 not supported on this machine.
 set -euo pipefail
 shopt -s inherit_errexit
+
+journey=trade
+if [ "${1-}" = join ]; then
+    journey="join"
+    shift
+fi
 
 deploy=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=hosts/network.sh
@@ -22,6 +31,8 @@ deploy=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 . "$deploy/hosts/trade.sh"
 # shellcheck source=hosts/faults.sh
 . "$deploy/hosts/faults.sh"
+# shellcheck source=hosts/join.sh
+. "$deploy/hosts/join.sh"
 
 profile=debug
 case "${1-}" in
@@ -31,6 +42,14 @@ case "${1-}" in
 esac
 
 refuse_where_impossible
+if [ "$journey" = join ]; then
+    find_programs "$profile"
+    limit_time join
+    set_up
+    join_all
+    exit
+fi
+find_postgres
 find_programs "$profile"
 limit_time
 set_up

@@ -45,9 +45,12 @@ cat <<'INTRODUCTION'
 The programs are `market` (the server and its operators' tools), `seller`, `buyer`, `gen-certs` (run as `./gen-certs.sh`) and `bench`.
 This page shows the `--help` text of every command.
 
-**Where values come from.** A flag wins over its `SOUK_*` variable, which wins over the settings file, which wins over the default.
+**Where values come from.** A flag wins over its `SOUK_*` variable, which wins over the context that `join` has made, which wins over the
+settings file, which wins over the default. Certificate, key, authority and revocation list come from the same source; `context show` prints
+where each value comes from. [joining.md](joining.md#contexts) has the details.
+
 `seller`, `buyer` and `market admin` read `~/.config/souk/seller.toml`, `buyer.toml` and `admin.toml` (or `$XDG_CONFIG_HOME/souk/…`, or
-`--config FILE`). The keys are the names of the options under *Connection* and *Output*, without the dashes. Relative paths are relative to
+`--config FILE`). The keys are the names of the options under *Connection* and *Output*, except `config` and `context`, without the dashes. Relative paths are relative to
 the file, and `~` is the home folder. A mistake is reported with its line.
 
 ```toml
@@ -95,7 +98,7 @@ several pages (`--all`, or `seller items` with words, a filter or `--sort`), eve
 If the reader closes the pipe (`| head -1`), a program ends with exit code 0.
 
 **Files.** The shell's history and the record of events that you have seen are in `$XDG_STATE_HOME/souk`, or `~/.local/state/souk`. If that
-can't be written, programs warn and work without it.
+can't be written, programs warn and work without it. Contexts are in `$XDG_CONFIG_HOME/souk`, or `~/.config/souk`.
 
 **Exit codes.**
 

@@ -18,7 +18,7 @@ root=$PWD
 bin=$(cd "${1:-target/debug}" && pwd)
 
 readonly PAGES=(README.md docs/tutorial.md)
-readonly PORTS=(7443 7444 9464)
+readonly PORTS=(7442 7443 7444 9464)
 # Deadline for expected output, and how often it is checked.
 readonly DEADLINE_SECONDS=60
 readonly POLL_SECONDS=0.05
@@ -61,14 +61,14 @@ die() {
     exit 1
 }
 
-# choose_ports: sets port_changes, which replaces each documented port with a free one below the range of ephemeral
-# ports.
+# choose_ports: sets port_changes, which replaces each documented port that is in use here with a free one below the range of
+# ephemeral ports. Commands without a port use the documented one.
 choose_ports() {
-    local documented port=$((20000 + RANDOM % 10000))
+    local documented port
     port_changes=''
     for documented in "${PORTS[@]}"; do
-        port=$((port + 1))
-        while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done
+        port=$documented
+        while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((20000 + RANDOM % 10000)); done
         port_changes+="s/\\b$documented\\b/$port/g;"
     done
 }

@@ -49,6 +49,8 @@ enum Suite {
     Imports,
     /// Tests of the shell, its menu and the demo's screen, and of settings files, help texts and error messages.
     Terminal,
+    /// Tests of enrolment, trust and token keys.
+    Join,
 }
 
 impl Suite {
@@ -66,6 +68,7 @@ impl Suite {
             Self::Trade => "trade",
             Self::Imports => "imports",
             Self::Terminal => "terminal",
+            Self::Join => "join",
         }
     }
 
@@ -92,6 +95,7 @@ impl Suite {
             Self::Output => &["-p", "souk-cli", "-p", "buyer", "-p", "seller"],
             Self::Imports => &["-p", "seller", "--lib", "--test", "cli"],
             Self::Terminal => &["-p", "souk-cli", "-p", "seller", "--lib", "--test", "shell"],
+            Self::Join => &["-p", "souk-enrolment", "-p", "souk-authority", "--lib", "--test", "enrolment"],
         }
     }
 
@@ -104,7 +108,8 @@ impl Suite {
             | Self::Delivery
             | Self::Trade
             | Self::Output
-            | Self::Terminal => &[],
+            | Self::Terminal
+            | Self::Join => &[],
             Self::Imports => &["import", "export"],
             Self::Sync => &["till", "syncing"],
             Self::Failover => &["several", "balance"],
@@ -119,16 +124,7 @@ impl Suite {
             Self::Security => &["mutations_10_000", "silent_sockets_500"],
             // A single market behaves the same on every store.
             Self::Postgres => &["trade::"],
-            Self::Sync
-            | Self::Failover
-            | Self::Speed
-            | Self::Search
-            | Self::Durability
-            | Self::Delivery
-            | Self::Trade
-            | Self::Imports
-            | Self::Output
-            | Self::Terminal => &[],
+            _ => &[],
         }
     }
 }

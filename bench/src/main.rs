@@ -18,6 +18,7 @@ mod growth;
 mod histories;
 mod hostile;
 mod import;
+mod join;
 mod load;
 mod made_up;
 mod power_cut;
@@ -65,6 +66,7 @@ enum Command {
     Failover(failover::FailoverArgs),
     Sync(sync::SyncArgs),
     Import(import::ImportArgs),
+    Join(join::JoinArgs),
     Relevance(relevance::RelevanceArgs),
     Fuzz(fuzz::FuzzArgs),
     Hostile(hostile::HostileArgs),
@@ -109,6 +111,7 @@ async fn main() -> ExitCode {
         Command::Failover(args) => failover::run(args).await,
         Command::Sync(args) => sync::run(args).await,
         Command::Import(args) => import::run(args).await,
+        Command::Join(args) => join::run(args).await,
         Command::Relevance(args) => relevance::run(args).await,
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Hostile(args) => hostile::run(args).await,

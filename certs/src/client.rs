@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use rustls::ClientConfig;
+use rustls::RootCertStore;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls_pki_types::CertificateDer;
 
 use crate::credentials::{Credentials, StaleLists};
 use crate::tls::{ALPN_H2, TlsError, VERSIONS, provider};
@@ -39,6 +42,38 @@ pub fn client_config(credentials: &Credentials) -> Result<Arc<ClientConfig>, Tls
     // A resumed session skips certificate verification, and with it the check against a newer CRL.
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
+}
+
+/// Builds a configuration that shows no certificate and leaves the judgement of the server's to `verifier`: TLS 1.3
+/// only, ALPN `h2`, no session resumption.
+///
+/// For a party that does not have its certificate yet, or whose trust is out of date.
+///
+/// # Errors
+/// Returns an error if rustls rejects the protocol version.
+pub fn anonymous_config(verifier: Arc<dyn ServerCertVerifier>) -> Result<Arc<ClientConfig>, TlsError> {
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(VERSIONS)?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![ALPN_H2.to_vec()];
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+/// Builds a verifier of server certificates that trusts one root and has no revocation list. Everything else is as in
+/// [`client_config`].
+///
+/// # Errors
+/// Returns [`TlsError::Root`] if the certificate can't be a root.
+pub fn anchored_verifier(
+    root: &CertificateDer<'static>,
+) -> Result<impl ServerCertVerifier + use<>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    roots.add(root.clone()).map_err(TlsError::Root)?;
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build()?;
+    Ok(LeafOnly::new(verifier, Arc::from([root.clone()])))
 }
 
 /// A client configuration that can be replaced at run time. A swap affects dials that start after it. Clones

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use data_encoding::BASE64;
 use thiserror::Error;
 
 const BEGIN: &[u8] = b"-----BEGIN";
@@ -26,6 +27,22 @@ const KINDS: [&str; 11] = [
     "EC PARAMETERS",
     "DH PARAMETERS",
 ];
+
+/// Length of a line of base64 (RFC 7468 §2).
+const LINE: usize = 64;
+
+/// Encodes a block, such as `CERTIFICATE`.
+#[must_use]
+pub fn encode(label: &str, der: &[u8]) -> String {
+    let body = BASE64.encode(der);
+    let mut pem = format!("-----BEGIN {label}-----\n");
+    for line in body.as_bytes().chunks(LINE) {
+        pem.extend(line.iter().copied().map(char::from));
+        pem.push('\n');
+    }
+    pem.push_str(&format!("-----END {label}-----\n"));
+    pem
+}
 
 /// A line `-----BEGIN …` that a parser would skip.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]

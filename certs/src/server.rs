@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 use rustls::server::NoServerSessionStorage;
+use rustls::server::danger::ClientCertVerifier;
 
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, Presence, RENEWAL_GRACE};
+use crate::lenient::Lenient;
 use crate::tls::{ALPN_H2, TlsError, VERSIONS, provider};
 
 /// Which parties a server admits. In both cases the certificate must be signed by the authority, valid and
@@ -40,9 +42,31 @@ pub fn server_config(credentials: &Credentials, policy: ClientPolicy) -> Result<
     if policy == ClientPolicy::AnyParty && credentials.crls().is_empty() {
         return Err(TlsError::NoCrl);
     }
-    let provider = provider();
-    let verifier = credentials.verifier()?;
-    let mut config = ServerConfig::builder_with_provider(provider)
+    build(credentials, credentials.verifier(Presence::Required)?)
+}
+
+/// Builds the configuration of an authority's enrolment service. It differs from [`server_config`] in that a client may
+/// show no certificate, because it comes for one, and that a certificate which ended at most [`RENEWAL_GRACE`] ago is
+/// judged as of its last second, so that it can be renewed. The service must refuse it for everything else.
+///
+/// The certificate file of the credentials must contain the leaf and the root that signed it: a client that joins knows
+/// the root only by its hash.
+///
+/// # Errors
+/// Returns [`TlsError::NoCrl`] without a revocation list, and other variants if rustls rejects the credentials.
+pub fn enrolment_config(credentials: &Credentials) -> Result<Arc<ServerConfig>, TlsError> {
+    if credentials.crls().is_empty() {
+        return Err(TlsError::NoCrl);
+    }
+    let verifier = credentials.verifier(Presence::Optional)?;
+    build(credentials, Arc::new(Lenient { verifier, grace: RENEWAL_GRACE }))
+}
+
+fn build(
+    credentials: &Credentials,
+    verifier: Arc<dyn ClientCertVerifier>,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(VERSIONS)?
         .with_client_cert_verifier(verifier)
         .with_single_cert(credentials.chain(), credentials.key())?;

@@ -27,6 +27,9 @@ pub enum TlsError {
     /// rustls rejected the roots or the CRLs.
     #[error("the CA certificate or the CRL cannot be used: {0}")]
     Verifier(#[from] VerifierBuilderError),
+    /// The certificate that is to be the only root can't be one.
+    #[error("the CA certificate cannot be used")]
+    Root(#[source] rustls::Error),
     /// rustls rejected the certificate, the key or the protocol version.
     #[error("the certificate or key cannot be used for TLS")]
     Rustls(#[from] rustls::Error),

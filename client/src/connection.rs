@@ -2,7 +2,10 @@
 
 mod call;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use souk_certs::{
     client::ClientTls,
@@ -12,6 +15,7 @@ use souk_certs::{
     identity::{Identity, PeerCertificate},
     random::Random,
 };
+use souk_enrolment::context::Context;
 use souk_proto::v1::{
     account_service_client::AccountServiceClient, admin_service_client::AdminServiceClient,
     buyer_service_client::BuyerServiceClient, catalog_service_client::CatalogServiceClient,
@@ -33,6 +37,7 @@ use crate::{
     config,
     error::Step,
     probe::Probe,
+    recovery::Recovery,
     session::{Session, TokenKeeper, Transport},
     timing::{TimingLayer, Timings},
 };
@@ -66,6 +71,10 @@ struct Shared {
     budget: RetryBudget,
     /// How many times the credentials have been replaced.
     renewals: watch::Sender<u64>,
+    /// How many times the market was lost.
+    losses: watch::Sender<u64>,
+    /// What to do about roots that changed while the program was away; unset without a context.
+    recovery: OnceLock<Recovery>,
 }
 
 /// Finds out why the market is unreachable.
@@ -147,6 +156,8 @@ impl Connection {
             reach,
             budget: RetryBudget::full(),
             renewals,
+            losses: watch::Sender::new(0),
+            recovery: OnceLock::new(),
         });
         Ok(Self { shared, timeout, is_silent: false })
     }
@@ -167,6 +178,25 @@ impl Connection {
     /// Returns a channel that changes with each [`take_up`](Self::take_up).
     pub(crate) fn renewals(&self) -> watch::Receiver<u64> {
         self.shared.renewals.subscribe()
+    }
+
+    /// Returns a channel that changes each time that the market was lost: a connection broke, or none came about.
+    pub(crate) fn losses(&self) -> watch::Receiver<u64> {
+        self.shared.losses.subscribe()
+    }
+
+    /// Records that the market was lost, also if it said so itself before it closed the connection.
+    pub(crate) fn note_loss(&self) {
+        self.shared.losses.send_modify(|times| *times += 1);
+    }
+
+    /// Brings the context that the credentials are from up to date when the market's certificate, or the own one, is not
+    /// accepted any more: the authority's roots may have changed while the program was away. The call that failed is then
+    /// repeated. Only the first call of this method has an effect.
+    pub fn follow_context(&self, context: Context) {
+        let Shared { clock, random, recovery, .. } = &*self.shared;
+        // Fails only if it is set.
+        let _ = recovery.set(Recovery::new(context, *clock, *random));
     }
 
     /// Returns the same connection with another deadline for its calls.
@@ -288,7 +318,27 @@ impl Connection {
     /// finds out whether the market had rejected the certificate.
     pub async fn explain(&self, status: Status) -> Error {
         let failure = Error::from_status(status, self.market(), self.timeout);
-        self.distrust_behind(&failure).await.unwrap_or(failure)
+        let failure = self.distrust_behind(&failure).await.unwrap_or(failure);
+        self.recovered(failure).await
+    }
+
+    /// Records a loss of the market. If the cause may be that the roots have changed, brings the context up to date;
+    /// the error is then one that may pass, so that the call is repeated.
+    async fn recovered(&self, failure: Error) -> Error {
+        if failure.is_about_the_connection() {
+            self.note_loss();
+        }
+        let recovery = self.shared.recovery.get().filter(|_| Recovery::may_help(&failure));
+        match recovery {
+            Some(recovery) if recovery.run(|credentials| self.take_up(credentials)).await => {
+                Error::Unreachable {
+                    step: Step::Tls,
+                    market: self.market().first().clone(),
+                    source: "the authority's roots had changed, and are known now".into(),
+                }
+            }
+            _ => failure,
+        }
     }
 
     /// Returns the rejection of a certificate that made a call break, if that was the cause.

@@ -247,6 +247,17 @@ impl Error {
         }
     }
 
+    /// Returns whether there is no connection, or it broke.
+    pub(crate) fn is_about_the_connection(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Untrusted { .. } | Self::NoneReached(_))
+    }
+
+    /// Converts a dial that failed, such as one to the authority.
+    #[must_use]
+    pub fn from_dial(error: &DialError) -> Self {
+        Self::from_transport(error, &error.target)
+    }
+
     /// Returns whether the failure concerns only the address at which the call was made, so that another may
     /// succeed.
     pub(crate) fn is_of_one_address(&self) -> bool {

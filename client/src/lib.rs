@@ -86,6 +86,7 @@ mod missed;
 mod paging;
 mod probe;
 mod reconnect;
+mod recovery;
 pub mod renewal;
 pub mod retry;
 pub mod seen;
@@ -93,6 +94,7 @@ pub mod session;
 mod souk;
 pub mod till;
 pub mod timing;
+pub mod upkeep;
 
 pub use config::{CallbackAddress, ClientConfig, MarketAddresses};
 pub use connection::Connection;
@@ -112,6 +114,7 @@ pub use souk_proto::{Reason, Timestamp, Unary, v1};
 pub use till::{Till, TillNotice};
 pub use timing::Timings;
 pub use tonic::Code;
+pub use upkeep::Upkeep;
 pub use uuid::Uuid;
 
 /// Compiles the examples of the README.

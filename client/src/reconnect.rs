@@ -61,6 +61,7 @@ impl Reconnect {
     /// Decides what to do about a stream that ended. `came` is whether it delivered anything, `ever` whether
     /// any stream so far did.
     pub(crate) async fn after(&mut self, failure: Error, came: bool, ever: bool) -> Next {
+        self.connection.note_loss();
         if came {
             self.failures_in_a_row = 0;
             self.moves = 0;
@@ -146,6 +147,7 @@ impl Attempts {
     /// zero if the attempt continues at another address of the market. `came` is whether this attempt got any
     /// further than the one before.
     pub fn after(&mut self, failure: &Error, came: bool, connection: &Connection) -> Option<Duration> {
+        connection.note_loss();
         if came {
             *self = Self { ever_came: true, ..Self::default() };
         }

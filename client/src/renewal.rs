@@ -56,13 +56,19 @@ impl Renewal {
         let task = tokio::spawn(async move {
             while changed.recv().await.is_some() {
                 let now = clock.now();
+                let before = *rotation.current().identity().thumbprint();
                 let taken = rotation.reload(now).map_err(|error| error.to_string());
                 let taken = taken.and_then(|credentials| {
                     credentials.warnings().iter().for_each(|warning| report(format!("warning: {warning}")));
-                    users.take_up(credentials, now).map_err(|failure| failure.to_string())
+                    let until = users.take_up(credentials, now).map_err(|failure| failure.to_string())?;
+                    Ok((until, *credentials.identity().thumbprint() == before))
                 });
                 match taken {
-                    Ok(until) => report(format!("new certificates were taken up, valid until {until}")),
+                    // News of roots and revocations come often, and are nobody's concern.
+                    Ok((_, true)) => tracing::info!("new roots or revocation lists were taken up"),
+                    Ok((until, false)) => {
+                        report(format!("a new certificate was taken up, valid until {until}"))
+                    }
                     Err(reason) => report(format!("changed certificates were not taken up: {reason}")),
                 }
             }

@@ -1,4 +1,4 @@
-// A certificate from gen-certs.sh, and its renewal.
+// A certificate from gen-certs.sh or `join`, and its renewal.
 
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
@@ -17,7 +17,7 @@ export class Credentials {
     const leaf = new X509Certificate(this.chain);
     if (!leaf.checkPrivateKey(createPrivateKey(this.key))) throw new Error(`${this.files[1]} is not the key of ${cert}`);
     const names = leaf.subjectAltName;
-    [, this.role, this.partyId] = names.match(/URI:spiffe:\/\/[^/]+\/(seller|buyer|operator)\/([0-9a-f-]{36})/);
+    [, this.domain, this.role, this.partyId] = names.match(/URI:spiffe:\/\/([^/]+)\/(seller|buyer|operator)\/([0-9a-f-]{36})/);
   }
 
   /** Returns new credentials if the files have changed. Files that are being replaced, or are of another party, are

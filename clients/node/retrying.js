@@ -21,12 +21,15 @@ const BROKEN = new Set([CANCELLED, DEADLINE_EXCEEDED, INTERNAL, UNKNOWN]);
 export const rpc = protobuf.parse(`syntax = "proto3"; package google.rpc;
   message Any { string type_url = 1; bytes value = 2; }
   message Status { int32 code = 1; string message = 2; repeated Any details = 3; }
-  message ErrorInfo { string reason = 1; string domain = 2; }
+  message ErrorInfo { string reason = 1; string domain = 2; map<string, string> metadata = 3; }
   message Duration { int64 seconds = 1; int32 nanos = 2; }
   message RetryInfo { Duration retry_delay = 1; }`, { keepCase: true }).root.lookup("google.rpc");
 
 /** What a failed call says: its code, the market's reason, and how long to wait. */
 export class Failure {
+  /** The values that go with the reason. */
+  metadata = {};
+
   constructor(error) {
     this.code = error?.code ?? UNAVAILABLE; // without an error, the market ended a stream
     for (const value of error?.metadata?.get("grpc-status-details-bin") ?? []) this.#read(value);
@@ -41,8 +44,8 @@ export class Failure {
     for (const { type_url, value: detail } of rpc.lookupType("Status").decode(value).details) {
       const type = type_url.replace(/.*\//, "");
       if (type === "google.rpc.ErrorInfo") {
-        const { reason, domain } = rpc.lookupType("ErrorInfo").decode(detail);
-        if (domain === DOMAIN) this.reason = reason;
+        const { reason, domain, metadata } = rpc.lookupType("ErrorInfo").decode(detail);
+        if (domain === DOMAIN) [this.reason, this.metadata] = [reason, metadata];
       } else if (type === "google.rpc.RetryInfo") {
         const { seconds, nanos } = rpc.lookupType("RetryInfo").decode(detail).retry_delay ?? { seconds: 0, nanos: 0 };
         this.retryAfter = Number(seconds) * 1_000 + nanos / 1e6;

@@ -12,11 +12,11 @@ import grpc from "@grpc/grpc-js";
 import loader from "@grpc/proto-loader";
 
 import { Credentials, RELOAD_EVERY } from "./credentials.js";
+import { redeem } from "./joining.js";
 import { Failure, MAX_ATTEMPTS, Retries, Seen } from "./retrying.js";
 
 export { Credentials };
 
-const MARKET = "market.souk.internal";
 const PROTO = process.env.SOUK_PROTO ?? fileURLToPath(new URL("../../proto", import.meta.url));
 const [RENEW_FROM, RENEW_TO] = [2 / 3, 3 / 4]; // of a token's lifetime; in between at random
 const [FIRST_RENEWAL_PAUSE, MAX_RENEWAL_PAUSE] = [500, 30_000]; // milliseconds after a renewal that failed
@@ -28,7 +28,7 @@ export const IMPORT_TIMEOUT = 3_600_000;
 
 export const CHANNEL = {
   // The market is verified by its identity, independent of its address.
-  "grpc.ssl_target_name_override": MARKET,
+  "grpc.ssl_target_name_override": "market.souk.internal",
   // A connection attempt that gets no answer is repeated soon, and a dead connection is noticed on quiet streams too.
   "grpc.initial_reconnect_backoff_ms": 100,
   "grpc.max_reconnect_backoff_ms": 2_000,
@@ -101,7 +101,7 @@ class Tokens {
 
 /** A connection to a market; `call("SellerService", "SellItem", {…})` calls it. */
 export class Souk {
-  #tokens; #tls; #lookAgainAt = 0; #clients = new Map(); #retired = [];
+  #tokens; #tls; #channel; #lookAgainAt = 0; #clients = new Map(); #retired = [];
 
   constructor(cert, address, retries = new Retries()) {
     this.credentials = new Credentials(cert);
@@ -249,7 +249,7 @@ export class Souk {
   #client(service) {
     this.#reload();
     if (!this.#clients.has(service)) {
-      this.#clients.set(service, new shopping[service](this.address, this.#tls, CHANNEL));
+      this.#clients.set(service, new shopping[service](this.address, this.#tls, this.#channel));
     }
     return this.#clients.get(service);
   }
@@ -267,7 +267,18 @@ export class Souk {
     this.#tokens.drop();
     const { authority, key, chain } = this.credentials;
     this.#tls = grpc.credentials.createSsl(authority, key, chain);
+    this.#channel = { ...CHANNEL, "grpc.ssl_target_name_override": `market.${this.credentials.domain}` };
   }
+}
+
+/** Joins a market with an invitation code, and registers there. Returns a `Souk`. `redeem` in joining.js says where the
+ *  files are. Call it again with the same code after an error. */
+export async function join(code, { role, folder, displayName, retries } = {}) {
+  const { cert, markets, name } = await redeem(shopping, code, { role, folder });
+  if (markets.length === 0) throw new Error(`the authority names no market: new Souk("${cert}", "HOST:PORT")`);
+  const souk = new Souk(cert, markets[0], retries);
+  if (souk.credentials.role !== "operator") await souk.register(displayName ?? name);
+  return souk;
 }
 
 /** Returns a new request id. A call that is retried with the same id takes effect once. */

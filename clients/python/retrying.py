@@ -27,6 +27,7 @@ class Failure:
     def __init__(self, error):
         self.code = error.code()
         self.reason, self.retry_after, self.forbids_retry = None, None, False
+        self.metadata = {}  # the values that go with the reason
         for key, value in error.trailing_metadata() or ():
             if key == "grpc-status-details-bin":
                 self._read(value)
@@ -40,7 +41,7 @@ class Failure:
         for detail in status_pb2.Status.FromString(value).details:
             info, retry = details_pb2.ErrorInfo(), details_pb2.RetryInfo()
             if detail.Unpack(info) and info.domain == DOMAIN:
-                self.reason = info.reason
+                self.reason, self.metadata = info.reason, dict(info.metadata)
             elif detail.Unpack(retry):
                 self.retry_after = retry.retry_delay.ToTimedelta().total_seconds()
 

@@ -14,6 +14,8 @@ from pathlib import Path
 import grpc
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from joining import Invitation, NotTheAuthority
+from joining import join as redeem
 from retrying import MAX_ATTEMPTS, Failure, Retries, Seen
 from shopping.v1 import account_service_pb2 as account
 from shopping.v1 import account_service_pb2_grpc as account_grpc
@@ -26,13 +28,13 @@ from shopping.v1 import notification_service_pb2_grpc as notification_grpc
 from shopping.v1 import party_pb2 as party
 from shopping.v1 import seller_service_pb2_grpc as seller_grpc
 
-MARKET = "market.souk.internal"
 TIMEOUT = 10.0  # seconds for a call with its retries, and for the opening of a stream of events
 RELOAD_EVERY = 0.5  # seconds between checks of the certificate's files
 IMPORT_TIMEOUT = 3600.0  # seconds for a call that sends a stream
+__all__ = ["Credentials", "Inbox", "Invitation", "NotTheAuthority", "Souk", "join", "new_request_id"]
 CHANNEL = [
     # The market is verified by its identity, independent of its address.
-    ("grpc.ssl_target_name_override", MARKET),
+    ("grpc.ssl_target_name_override", "market.souk.internal"),
     # A connection attempt that gets no answer is repeated soon, and a dead connection is noticed on quiet streams too.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 2_000),
@@ -45,7 +47,7 @@ log = logging.getLogger("souk")
 
 
 class Credentials:
-    """A certificate from gen-certs.sh, with its key and ca.pem in the same folder."""
+    """A certificate from gen-certs.sh or `join`, with its key and ca.pem in the same folder."""
 
     def __init__(self, cert):
         self.files = [Path(cert), Path(cert).with_suffix(".key"), Path(cert).with_name("ca.pem")]
@@ -56,7 +58,7 @@ class Credentials:
             raise ValueError(f"{self.files[1]} is not the key of {cert}")
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         (spiffe_id,) = names.get_values_for_type(x509.UniformResourceIdentifier)
-        self.role, self.party_id = spiffe_id.split("/")[3:5]
+        self.domain, self.role, self.party_id = spiffe_id.split("/")[2:5]
 
     def renewed(self):
         """Returns new credentials if the files have changed, otherwise None. Files that are being replaced, or are of
@@ -72,7 +74,9 @@ class Credentials:
 
     def channel(self, address):
         """Returns a channel to the market."""
-        return grpc.secure_channel(address, grpc.ssl_channel_credentials(self.authority, self.key, self.chain), CHANNEL)
+        credentials = grpc.ssl_channel_credentials(self.authority, self.key, self.chain)
+        market = ("grpc.ssl_target_name_override", f"market.{self.domain}")
+        return grpc.secure_channel(address, credentials, [market, *CHANNEL[1:]])
 
     def server(self):
         """Returns credentials for a callback server, which accept only certificates of the authority. A renewed
@@ -399,6 +403,19 @@ class Inbox(notification_grpc.NotificationServiceServicer):
 
     def close(self):
         self._server.stop(grace=1).wait()
+
+
+def join(code, role=None, folder=None, display_name=None, retries=None):
+    """Joins a market with an invitation code, and registers there. Returns a `Souk`.
+
+    `joining.join` says where the files are. Call it again with the same code after an error."""
+    cert, markets = redeem(code, role, folder)
+    if not markets:
+        raise ValueError(f"the authority names no market: use Souk({str(cert)!r}, 'HOST:PORT')")
+    souk = Souk(cert, markets[0], retries)
+    if souk.credentials.role != "operator":
+        souk.register(display_name or Path(cert).parent.parent.name)
+    return souk
 
 
 def new_request_id():

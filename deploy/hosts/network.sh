@@ -7,8 +7,12 @@ readonly RUN_LIMIT=280
 # Maximum wait for one condition, in seconds.
 readonly PATIENCE=30
 
-HOSTS=(database market-1 market-2 alice carol bob dave)
-command -v haproxy >/dev/null && HOSTS+=(balancer)
+if [ "${journey:-trade}" = join ]; then
+    HOSTS=(market-1 alice bob)
+else
+    HOSTS=(database market-1 market-2 alice carol bob dave)
+    command -v haproxy >/dev/null && HOSTS+=(balancer)
+fi
 readonly HOSTS
 readonly MARKETS=(market-1 market-2)
 declare -rA ADDRESS=(
@@ -35,14 +39,14 @@ cannot() {
     exit 77
 }
 
-# step TEXT FUNCTION: runs a step in a subshell and reports its result with its last line of output. The subshell runs
+# step TEXT FUNCTION…: runs a step in a subshell and reports its result with its last line of output. The subshell runs
 # in the background, because bash handles a signal only after a foreground command has ended.
 step() {
     local text=$1 code=0 notes=${scratch:-$(mktemp -d)} detail
     steps=$((steps + 1))
     (
         set -e
-        "$2"
+        "${@:2}"
     ) >"$notes/step.out" 2>"$notes/step.err" &
     running=$!
     wait "$running" || code=$?
@@ -66,10 +70,11 @@ first() {
     [ "$steps_ok" -gt "$ok" ] || die "there is nothing to trade on; the reason stands above"
 }
 
-# Restarts the script once under `timeout`. By then the programs are built, since building them may take long.
+# limit_time ARGUMENTS…: restarts the script once under `timeout`. By then the programs are built, since building them may
+# take long.
 limit_time() {
     [ -z "${SOUK_HOSTS_LIMITED-}" ] || return 0
-    SOUK_HOSTS_LIMITED=1 SOUK_BIN=$bin exec timeout --foreground "$RUN_LIMIT" "$0"
+    SOUK_HOSTS_LIMITED=1 SOUK_BIN=$bin exec timeout --foreground "$RUN_LIMIT" "$0" "$@"
 }
 
 refuse_where_impossible() {
@@ -79,13 +84,17 @@ refuse_where_impossible() {
         command -v "$command" >/dev/null ||
             cannot "$command is missing; install it (Debian: iproute2 jq openssl python3 util-linux coreutils)"
     done
+    ip netns add "souk-$$-probe" 2>/dev/null ||
+        cannot "this machine does not permit network namespaces (ip netns add); run it where it may"
+    ip netns del "souk-$$-probe"
+}
+
+# Sets `postgres` to the folder of its programs.
+find_postgres() {
     postgres=$(find /usr/lib/postgresql/*/bin -name initdb 2>/dev/null | sort -V | tail -n 1 || true)
     postgres=${postgres:-$(command -v initdb || true)}
     [ -n "$postgres" ] || cannot "PostgreSQL is missing; install it (Debian: postgresql)"
     postgres=$(dirname "$postgres")
-    ip netns add "souk-$$-probe" 2>/dev/null ||
-        cannot "this machine does not permit network namespaces (ip netns add); run it where it may"
-    ip netns del "souk-$$-probe"
 }
 
 # find_programs PROFILE: sets `bin`.

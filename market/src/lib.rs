@@ -2,5 +2,6 @@
 //!
 //! The server itself is `souk-server`. This crate is its command line and the demo.
 
+pub mod authority;
 pub mod command;
 pub mod demo;

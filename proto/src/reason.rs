@@ -171,6 +171,23 @@ reasons! {
     NotTheMarket = "NOT_THE_MARKET", PermissionDenied, "only the market may call a callback";
     /// The callback was called for another party.
     WrongRecipient = "WRONG_RECIPIENT", InvalidArgument, "the callback address belongs to another party; register again";
+    /// No invitation has this id and secret.
+    InvitationInvalid = "INVITATION_INVALID", Unauthenticated, "ask for a new code: `gen-certs invite ROLE NAME`";
+    /// The invitation has expired; only the holder of its secret receives this.
+    InvitationExpired = "INVITATION_EXPIRED", FailedPrecondition, "ask for a new code: `gen-certs invite ROLE NAME`";
+    /// The invitation was used with another key, longer than 15 minutes ago, or cancelled; only the holder of its secret
+    /// receives this.
+    InvitationUsed = "INVITATION_USED", FailedPrecondition, "ask for a new code: `gen-certs invite ROLE NAME`; if nobody of yours has used it, have the operator revoke the name";
+    /// The invitation is locked after 5 wrong secrets; only the holder of its secret receives this.
+    InvitationLocked = "INVITATION_LOCKED", FailedPrecondition, "ask for a new code: `gen-certs invite ROLE NAME`";
+    /// The invitation is for another role; metadata `role` names it. The invitation is not used up.
+    InvitationRole = "INVITATION_ROLE", InvalidArgument, "join with the program of the invitation's role, such as `buyer join`";
+    /// The key of a signing request is not of the kind P-256, or did not sign the request.
+    KeyRefused = "KEY_REFUSED", InvalidArgument, "send a PKCS#10 request for a P-256 key, signed by its own key";
+    /// A later certificate of the identity exists, so another copy of this one was renewed.
+    RenewalSuperseded = "RENEWAL_SUPERSEDED", Aborted, "another copy of this certificate was renewed: tell the market's operator";
+    /// The roots changed too often, or were replaced because of a theft, since the caller's trust bundle.
+    TrustNotChained = "TRUST_NOT_CHAINED", FailedPrecondition, "join again with a new code: `gen-certs invite ROLE NAME --again`";
     /// The request message is larger than the server takes.
     MessageTooLarge = "MESSAGE_TOO_LARGE", ResourceExhausted, "send less at once";
     /// The metadata of the request is larger than 16 KiB.

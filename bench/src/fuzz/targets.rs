@@ -133,7 +133,7 @@ fn tokens(pki: &Path, files: &CredentialFiles) -> anyhow::Result<Target> {
     let domain = TrustDomain::default();
     let mut config = Config::load(None)?;
     config.tls.cert = pki.join("market.pem");
-    let tokens = Tokens::new(TokenKeys::load(&config.tls.token_key_files())?, &domain);
+    let tokens = Tokens::new(TokenKeys::load(&config.tls.token_key_files(), Uuid::nil())?, &domain);
     let certificate = Credentials::load(files, &domain, clock::now())?.identity().clone();
     let party = PartyId(certificate.identity().uuid().unwrap_or_default());
     let now = (Timestamp(1_700_000_000_000_000), Uuid::nil());

@@ -2,8 +2,11 @@
 
 #![expect(clippy::expect_used, reason = "a test that panics has failed")]
 
+mod contexts;
+mod joining;
 mod output;
 mod screens;
+mod trusting;
 
 use std::time::{Duration, Instant};
 

@@ -272,7 +272,7 @@ impl Acceptor {
 /// Closes a rejected connection gracefully, so that the client receives the last record: the alert or
 /// `close_notify`. If unread bytes were left in the receive buffer, closing would make the kernel send a RST,
 /// on which the client discards what it has not read yet and sees only a broken connection.
-async fn linger(mut refused: impl AsyncRead + AsyncWrite + Unpin) {
+pub async fn linger(mut refused: impl AsyncRead + AsyncWrite + Unpin) {
     let drain = async {
         // Sends FIN after the alert, then reads what the client still sends until it closes.
         refused.shutdown().await?;

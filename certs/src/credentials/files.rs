@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::error::{self, CredentialError, FileRole};
-use crate::pem;
+use crate::{file::others_may_read, pem};
 
 /// Maximum size of a credential file: enough for a CRL of about 100,000 entries. The bound keeps a wrong
 /// path, such as one to a database or a device, from filling memory.
@@ -61,6 +61,18 @@ impl CredentialFiles {
     #[must_use]
     pub fn paths(&self) -> [PathBuf; 4] {
         [self.cert.clone(), self.key_path(), self.ca_path(), self.crl_path()]
+    }
+
+    /// Returns the paths behind the link, if the certificate's folder is one (`live -> gen/3`). Files that are read
+    /// one after another by way of a link may be from two generations, because it may be replaced in between.
+    pub(super) fn behind_link(&self) -> CredentialFiles {
+        let folder = self.cert.parent().and_then(|folder| Some((folder.parent()?, folder.read_link().ok()?)));
+        match (folder, self.cert.file_name()) {
+            (Some((above, target)), Some(name)) => {
+                CredentialFiles { cert: above.join(target).join(name), ..self.clone() }
+            }
+            _ => self.clone(),
+        }
     }
 
     /// Returns the name by which `gen-certs` knows the certificate: its file name without the extension.
@@ -178,16 +190,4 @@ fn read(file: FileRole, path: &Path) -> Result<Vec<u8>, CredentialError> {
     }
     pem::check(&bytes).map_err(|problem| CredentialError::Pem { file, path: path.to_owned(), problem })?;
     Ok(bytes)
-}
-
-#[cfg(unix)]
-fn others_may_read(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    const GROUP_AND_OTHERS: u32 = 0o077;
-    std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & GROUP_AND_OTHERS != 0)
-}
-
-#[cfg(not(unix))]
-fn others_may_read(_path: &Path) -> bool {
-    false
 }

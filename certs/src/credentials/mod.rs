@@ -3,6 +3,7 @@
 
 mod error;
 mod files;
+mod lists;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -14,16 +15,16 @@ use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime};
 use time::OffsetDateTime;
-use x509_parser::num_bigint::BigUint;
-use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
-use crate::identity::{Identity, PeerCertificate, TrustDomain, canonical_serial};
+use crate::identity::{Identity, PeerCertificate, TrustDomain};
 use crate::tls::provider;
 use crate::verifier::LeafOnly;
 
 pub use error::{CredentialError, FileRole};
 pub use files::CredentialFiles;
 use files::Roots;
+pub use lists::ListInfo;
+use lists::read_lists;
 
 /// Validated credentials: when they were loaded, the key matched the certificate, which was signed by a root,
 /// within its validity, not revoked, and named a party of the trust domain.
@@ -53,17 +54,6 @@ pub enum StaleLists {
     Refuse,
 }
 
-/// The metadata of a revocation list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListInfo {
-    /// The issuer, as a DER-encoded name.
-    pub issuer: Vec<u8>,
-    /// The CRL number (RFC 5280 §5.2.3), big-endian without leading zeros. Empty if the list has none.
-    pub number: Vec<u8>,
-    /// The time by which the issuer promised a newer list. `None` if the list does not say.
-    pub next_update: Option<OffsetDateTime>,
-}
-
 /// When credentials expire. Of several roots or lists, the earliest counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expiries {
@@ -83,6 +73,18 @@ impl Expiries {
         self.revocation_list.map_or(first, |list| list.min(first))
     }
 }
+
+/// Whether a client has to show a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// It has to.
+    Required,
+    /// It may connect without one.
+    Optional,
+}
+
+/// How long after its end a certificate can still be renewed.
+pub const RENEWAL_GRACE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 impl Credentials {
     /// Reads and validates the files. Blocks on file I/O; the files are small.
@@ -112,6 +114,30 @@ impl Credentials {
         stale_lists: StaleLists,
         now: OffsetDateTime,
     ) -> Result<Self, CredentialError> {
+        Self::read(files, domain, stale_lists, Duration::ZERO, now)
+    }
+
+    /// Like [`Credentials::load`], but a certificate that ended at most [`RENEWAL_GRACE`] ago is judged as of its last
+    /// second. Only the authority accepts it, and only to renew it.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Credentials::load`].
+    pub fn load_for_renewal(
+        files: &CredentialFiles,
+        domain: &TrustDomain,
+        now: OffsetDateTime,
+    ) -> Result<Self, CredentialError> {
+        Self::read(files, domain, StaleLists::default(), RENEWAL_GRACE, now)
+    }
+
+    fn read(
+        files: &CredentialFiles,
+        domain: &TrustDomain,
+        stale_lists: StaleLists,
+        grace: Duration,
+        now: OffsetDateTime,
+    ) -> Result<Self, CredentialError> {
+        let files = &files.behind_link();
         let chain = files.read_chain()?;
         let leaf = PeerCertificate::from_der(&chain[0], domain)
             .map_err(|source| CredentialError::WrongIdentity { path: files.cert.clone(), source })?;
@@ -142,9 +168,10 @@ impl Credentials {
             warnings,
         };
         credentials.check_lists(files, now)?;
-        credentials.check_validity(files, now)?;
+        let at = within_grace(now, credentials.leaf.not_after(), grace);
+        credentials.check_validity(files, at)?;
         credentials.check_key(files)?;
-        credentials.check_signature(files, now)?;
+        credentials.check_signature(files, at)?;
         // After the signature: of a list that is another authority's, that check says so.
         credentials.check_roots_have_lists(files, &subjects)?;
         for warning in &credentials.warnings {
@@ -202,14 +229,21 @@ impl Credentials {
     #[must_use]
     pub fn accept(&self, leaf: &CertificateDer<'_>, now: OffsetDateTime) -> bool {
         let at = unix_time(now);
-        self.verifier().is_ok_and(|verifier| verifier.verify_client_cert(leaf, &[], at).is_ok())
+        self.verifier(Presence::Required)
+            .is_ok_and(|verifier| verifier.verify_client_cert(leaf, &[], at).is_ok())
     }
 
     /// Builds the verifier for client certificates. The verifier for server certificates is configured alike,
     /// in [`client_config`](crate::client::client_config).
-    pub(crate) fn verifier(&self) -> Result<Arc<dyn ClientCertVerifier>, VerifierBuilderError> {
-        let builder = WebPkiClientVerifier::builder_with_provider(self.roots(), provider())
+    pub(crate) fn verifier(
+        &self,
+        presence: Presence,
+    ) -> Result<Arc<dyn ClientCertVerifier>, VerifierBuilderError> {
+        let mut builder = WebPkiClientVerifier::builder_with_provider(self.roots(), provider())
             .with_crls(self.crls.iter().cloned());
+        if presence == Presence::Optional {
+            builder = builder.allow_unauthenticated();
+        }
         let verifier = match self.stale_lists {
             // The default of rustls ignores `nextUpdate`.
             StaleLists::Warn => builder.build()?,
@@ -298,7 +332,7 @@ impl Credentials {
     /// Verifies the party's own certificate with the verifier that a peer will use, so that the results
     /// agree.
     fn check_signature(&self, files: &CredentialFiles, now: OffsetDateTime) -> Result<(), CredentialError> {
-        let verifier = self.verifier().map_err(|source| CredentialError::BadCrl {
+        let verifier = self.verifier(Presence::Required).map_err(|source| CredentialError::BadCrl {
             path: files.crl_path(),
             reason: source.to_string(),
         })?;
@@ -324,29 +358,17 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
-fn unix_time(time: OffsetDateTime) -> UnixTime {
-    let seconds = u64::try_from(time.unix_timestamp()).unwrap_or(0);
-    UnixTime::since_unix_epoch(Duration::from_secs(seconds))
+/// Returns the time as of which a certificate is judged: its last second if it ended at most `grace` ago, and `now`
+/// otherwise.
+pub(crate) fn within_grace(
+    now: OffsetDateTime,
+    not_after: OffsetDateTime,
+    grace: Duration,
+) -> OffsetDateTime {
+    if now > not_after && now <= not_after + grace { not_after } else { now }
 }
 
-/// Parses the lists into their metadata and the set of revoked serials.
-fn read_lists(
-    files: &CredentialFiles,
-    crls: &[CertificateRevocationListDer<'static>],
-) -> Result<(Vec<ListInfo>, HashSet<Vec<u8>>), CredentialError> {
-    let (mut lists, mut revoked) = (Vec::with_capacity(crls.len()), HashSet::new());
-    for der in crls {
-        let (_, list) = CertificateRevocationList::from_der(der).map_err(|_| CredentialError::BadCrl {
-            path: files.crl_path(),
-            reason: "it is not well-formed".to_owned(),
-        })?;
-        lists.push(ListInfo {
-            issuer: list.issuer().as_raw().to_vec(),
-            number: list.crl_number().map(BigUint::to_bytes_be).unwrap_or_default(),
-            next_update: list.next_update().map(|next| next.to_datetime()),
-        });
-        // Canonical, because DER adds a zero byte to a serial whose highest bit is set.
-        revoked.extend(list.iter_revoked_certificates().map(|entry| canonical_serial(entry.raw_serial())));
-    }
-    Ok((lists, revoked))
+pub(crate) fn unix_time(time: OffsetDateTime) -> UnixTime {
+    let seconds = u64::try_from(time.unix_timestamp()).unwrap_or(0);
+    UnixTime::since_unix_epoch(Duration::from_secs(seconds))
 }

@@ -1,7 +1,7 @@
 //! Identities of parties: SPIFFE IDs in one trust domain, carried by certificates.
 //!
-//! The accepted forms are `spiffe://DOMAIN/market`, `/seller/UUID`, `/buyer/UUID` and `/operator/UUID`, and
-//! no others. A UUID has only one accepted spelling (lower case, with hyphens), so that two different strings
+//! The accepted forms are `spiffe://DOMAIN/market`, `/authority`, `/seller/UUID`, `/buyer/UUID` and
+//! `/operator/UUID`, and no others. A UUID has only one accepted spelling (lower case, with hyphens), so that two different strings
 //! never name the same account. See the SPIFFE ID standard, sections 2.1 to 2.3.
 
 mod certificate;
@@ -28,13 +28,15 @@ pub enum Role {
     Buyer,
     /// A party that administers the market, e.g. suspends accounts.
     Operator,
+    /// The enrolment service of the authority, which issues certificates. It has no UUID, and no market admits it.
+    Authority,
 }
 
 impl Role {
     /// All roles, in declaration order.
-    pub const ALL: [Role; 4] = [Role::Market, Role::Seller, Role::Buyer, Role::Operator];
+    pub const ALL: [Role; 5] = [Role::Market, Role::Seller, Role::Buyer, Role::Operator, Role::Authority];
 
-    /// Returns the role as spelled in the SPIFFE ID: `market`, `seller`, `buyer` or `operator`.
+    /// Returns the role as spelled in the SPIFFE ID: `market`, `seller`, `buyer`, `operator` or `authority`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -42,6 +44,7 @@ impl Role {
             Role::Seller => "seller",
             Role::Buyer => "buyer",
             Role::Operator => "operator",
+            Role::Authority => "authority",
         }
     }
 }
@@ -74,11 +77,13 @@ pub enum Identity {
     Buyer(Uuid),
     /// An operator, by its UUID.
     Operator(Uuid),
+    /// The enrolment service of the authority.
+    Authority,
 }
 
 impl Identity {
-    /// Creates the identity of `role` with `uuid`. The market has no UUID: for [`Role::Market`], `uuid` is
-    /// ignored.
+    /// Creates the identity of `role` with `uuid`. The market and the authority have no UUID: for [`Role::Market`]
+    /// and [`Role::Authority`], `uuid` is ignored.
     #[must_use]
     pub const fn new(role: Role, uuid: Uuid) -> Self {
         match role {
@@ -86,6 +91,7 @@ impl Identity {
             Role::Seller => Identity::Seller(uuid),
             Role::Buyer => Identity::Buyer(uuid),
             Role::Operator => Identity::Operator(uuid),
+            Role::Authority => Identity::Authority,
         }
     }
 
@@ -97,14 +103,15 @@ impl Identity {
             Identity::Seller(_) => Role::Seller,
             Identity::Buyer(_) => Role::Buyer,
             Identity::Operator(_) => Role::Operator,
+            Identity::Authority => Role::Authority,
         }
     }
 
-    /// Returns the UUID, or `None` for the market.
+    /// Returns the UUID, or `None` for the market and the authority.
     #[must_use]
     pub const fn uuid(&self) -> Option<Uuid> {
         match self {
-            Identity::Market => None,
+            Identity::Market | Identity::Authority => None,
             Identity::Seller(uuid) | Identity::Buyer(uuid) | Identity::Operator(uuid) => Some(*uuid),
         }
     }
@@ -149,7 +156,8 @@ impl Identity {
         };
         match (role, uuid) {
             (Role::Market, None) => Ok(Identity::Market),
-            (Role::Market, Some(_)) => Err(IdentityError::MarketWithUuid),
+            (Role::Authority, None) => Ok(Identity::Authority),
+            (role @ (Role::Market | Role::Authority), Some(_)) => Err(IdentityError::NeedlessUuid { role }),
             (role, None) => Err(IdentityError::NoUuid { role }),
             (role, Some(uuid)) => Ok(Identity::new(role, uuid)),
         }
@@ -177,7 +185,7 @@ pub enum IdentityError {
         expected: TrustDomain,
     },
     /// The path does not start with a role.
-    #[error("'{role}' is not a role; use market, seller, buyer or operator")]
+    #[error("'{role}' is not a role; use market, seller, buyer, operator or authority")]
     UnknownRole {
         /// The rejected text, escaped and truncated to 80 characters.
         role: String,
@@ -185,12 +193,15 @@ pub enum IdentityError {
     /// The UUID is missing, for a role that requires one.
     #[error("a {role} needs a UUID in its identity, as in {role}/UUID")]
     NoUuid {
-        /// The role in the SPIFFE ID; never the market.
+        /// The role in the SPIFFE ID; neither the market nor the authority.
         role: Role,
     },
-    /// The market's identity is followed by a UUID, which it must not have.
-    #[error("the market's identity has no UUID")]
-    MarketWithUuid,
+    /// The identity of the market or the authority is followed by a UUID, which it must not have.
+    #[error("the {role}'s identity has no UUID")]
+    NeedlessUuid {
+        /// The role in the SPIFFE ID: the market or the authority.
+        role: Role,
+    },
     /// The UUID is malformed, in another spelling, or the nil or max UUID.
     #[error("'{uuid}' is not a UUID in lower case with hyphens, other than all zeros and all ones")]
     BadUuid {

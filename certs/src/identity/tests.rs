@@ -9,10 +9,12 @@ fn domain() -> TrustDomain {
 const UUID: &str = "0197f0c2-7c1a-7b3e-8d52-1f2a3b4c5d6e";
 
 #[test]
-fn the_market_and_a_seller_are_written_as_in_the_design() {
+fn the_market_the_authority_and_a_seller_are_written_as_in_the_design() {
     let seller = Identity::Seller(Uuid::try_parse(UUID).unwrap());
     assert_eq!(Identity::Market.spiffe_id(&domain()), "spiffe://souk.internal/market");
     assert_eq!(Identity::Market.dns_name(&domain()), "market.souk.internal");
+    assert_eq!(Identity::Authority.spiffe_id(&domain()), "spiffe://souk.internal/authority");
+    assert_eq!(Identity::Authority.dns_name(&domain()), "authority.souk.internal");
     assert_eq!(seller.spiffe_id(&domain()), format!("spiffe://souk.internal/seller/{UUID}"));
     assert_eq!(seller.dns_name(&domain()), format!("{UUID}.seller.souk.internal"));
 }
@@ -37,12 +39,14 @@ fn every_other_spelling_of_an_identity_is_refused() {
         "spiffe://souk.internal/market#x",
         "https://souk.internal/market",
         "spiffe://other.internal/market",
+        "spiffe://souk.internal/authority/",
         "spiffe://souk.internal/seller",
         "spiffe://souk.internal/seller/",
         "spiffe://souk.internal/admin/0197f0c2-7c1a-7b3e-8d52-1f2a3b4c5d6e",
         "spiffe://souk.internal/seller/00000000-0000-0000-0000-000000000000",
         "spiffe://souk.internal/seller/ffffffff-ffff-ffff-ffff-ffffffffffff",
         &format!("spiffe://souk.internal/market/{UUID}"),
+        &format!("spiffe://souk.internal/authority/{UUID}"),
         &format!("spiffe://souk.internal/seller/{UUID}/"),
         &format!("spiffe://souk.internal/seller/{UUID}/x"),
         &format!("spiffe://souk.internal/seller/{upper}"),
@@ -79,7 +83,7 @@ fn trust_domains_are_lower_case_dns_names() {
 }
 
 fn identities() -> impl Strategy<Value = Identity> {
-    (0_usize..4, 1_u128..u128::MAX)
+    (0..Role::ALL.len(), 1_u128..u128::MAX)
         .prop_map(|(role, uuid)| Identity::new(Role::ALL[role], Uuid::from_u128(uuid)))
 }
 
@@ -105,7 +109,7 @@ proptest! {
     }
 
     #[test]
-    fn only_the_canonical_text_is_accepted(text in "spiffe://souk\\.internal/(market|seller|buyer)[/a-f0-9A-F-]{0,40}") {
+    fn only_the_canonical_text_is_accepted(text in "spiffe://souk\\.internal/(market|seller|buyer|authority)[/a-f0-9A-F-]{0,40}") {
         if let Ok(identity) = Identity::parse(&text, &TrustDomain::default()) {
             prop_assert_eq!(identity.spiffe_id(&TrustDomain::default()), text);
         }

@@ -29,6 +29,11 @@ impl Audience {
         }
     }
 
+    /// Returns how these people call their program; `None` for anyone.
+    pub(crate) fn command(self) -> Option<&'static str> {
+        self.choose("seller", "buyer", "market admin")
+    }
+
     /// Returns the role in the certificates of these people; `None` for anyone.
     pub(crate) fn role(self) -> Option<Role> {
         self.choose(Role::Seller, Role::Buyer, Role::Operator)

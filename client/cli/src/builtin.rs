@@ -23,6 +23,8 @@ pub(super) async fn run<P: Program>(command: Shared, session: &CliSession) -> Re
         Shared::Mailbox { change: Some(MailboxChange::Rm { consumer }), .. } => {
             remove(session, consumer).await.map(|()| exit::OK)
         }
+        Shared::Join(join) => join.run(session).await.map(|()| exit::OK),
+        Shared::Context(command) => command.run(session).await.map(|()| exit::OK),
         Shared::Doctor => examine(session).await,
         Shared::Shell => Err(in_shell()),
         Shared::Explain(topic) => explain(&topic, session.audience(), session.output()).map(|()| exit::OK),
@@ -36,6 +38,11 @@ pub(super) async fn run<P: Program>(command: Shared, session: &CliSession) -> Re
 /// Returns the error for a command that makes no sense within the shell.
 pub(super) fn in_shell() -> Failure {
     Failure::usage("this is the shell already", "events appear above the line you type")
+}
+
+/// Returns the error for joining in the shell, which has a party already.
+pub(super) fn joins_in_shell(program: &str) -> Failure {
+    Failure::usage("this shell is of another context", format!("quit, and run `{program} join`"))
 }
 
 async fn who_am_i(session: &CliSession) -> Result<(), Failure> {

@@ -2,9 +2,12 @@
 
 use std::{io, os::fd::OwnedFd, sync::Arc};
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::{
+    event::{EventfdFlags, PollFd, PollFlags, eventfd, poll},
+    termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr},
+};
 
-use crate::Failure;
+use crate::{Failure, exit, interrupt::Interrupt};
 
 /// Wakes the thread that waits for an answer when the question is abandoned. Otherwise it would take the next line that
 /// is typed, such as the next command of a shell.
@@ -34,6 +37,48 @@ pub async fn ask_yes_no(question: &str) -> Result<bool, Failure> {
 pub(super) async fn accepts(offer: &str) -> Result<bool, Failure> {
     let answer = answer(&format!("{offer}? [Y/n] ")).await?;
     Ok(is_yes(&answer) || (answer.ends_with('\n') && answer.trim().is_empty()))
+}
+
+/// Asks for a text on the terminal without showing what is typed, such as a secret. Ctrl-C restores the terminal, and
+/// is reported as an error.
+///
+/// # Errors
+/// The terminal can't be used, or Ctrl-C was pressed.
+pub(super) async fn ask_unseen(question: &str) -> Result<String, Failure> {
+    let mut interrupted = Interrupt::watch()?;
+    let unseen = Unseen::begin().map_err(|error| Failure::io("hide what is typed", error.into()))?;
+    let answered = tokio::select! {
+        answered = answer(question) => answered,
+        () = interrupted.came() => Err(Failure::Undone {
+            message: "interrupted".to_owned(),
+            hint: None,
+            exit_code: exit::INTERRUPTED,
+        }),
+    };
+    drop(unseen);
+    // The line break that was typed was not shown either.
+    souk_stdio::report(format_args!("\n"));
+    answered
+}
+
+/// The terminal of standard input while it does not show what is typed.
+struct Unseen(Termios);
+
+impl Unseen {
+    fn begin() -> rustix::io::Result<Self> {
+        let before = tcgetattr(io::stdin())?;
+        let mut unseen = before.clone();
+        unseen.local_modes -= LocalModes::ECHO;
+        tcsetattr(io::stdin(), OptionalActions::Flush, &unseen)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Unseen {
+    fn drop(&mut self) {
+        // It was possible a moment ago; if the terminal has gone, nothing is left to restore.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
+    }
 }
 
 fn is_yes(answer: &str) -> bool {

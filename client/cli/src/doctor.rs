@@ -1,6 +1,8 @@
 //! Checks everything between a certificate file and a delivered event, step by step, each with a remedy. A
 //! step that depends on a failed one is skipped.
 
+mod renewal;
+
 use std::{collections::VecDeque, io, net::SocketAddr, time::Duration};
 
 use souk_certs::{clock::Clock, connector::Dial, credentials::Credentials};
@@ -8,6 +10,7 @@ use souk_client::{
     ClientConfig, Connection, Error, Inbox, MarketAddresses, Seen,
     error::{Step, required},
 };
+use souk_enrolment::context::Context;
 use souk_proto::{Reason, v1};
 use time::OffsetDateTime;
 use tokio::{
@@ -57,7 +60,14 @@ pub enum Outcome {
 
 /// Checks a client's settings, including each address of the market. Remedies name the commands of the audience.
 pub async fn examine(config: &ClientConfig, audience: Audience) -> Vec<Finding> {
-    let mut findings = Findings::new(config, audience);
+    let mut findings = Findings::new(config, audience, None);
+    findings.run(config).await;
+    findings.found
+}
+
+/// Like [`examine`], for a party whose certificate is of a context: also checks that it is renewed by itself.
+pub async fn examine_context(config: &ClientConfig, context: &Context, audience: Audience) -> Vec<Finding> {
+    let mut findings = Findings::new(config, audience, Some(context.clone()));
     findings.run(config).await;
     findings.found
 }
@@ -72,23 +82,26 @@ struct Findings {
     are_several: bool,
     clock: Clock,
     audience: Audience,
+    context: Option<Context>,
 }
 
 impl Findings {
-    fn new(config: &ClientConfig, audience: Audience) -> Self {
+    fn new(config: &ClientConfig, audience: Audience, context: Option<Context>) -> Self {
         let (market, clock) = (&config.market, config.clock);
         let general = |check| (check, None);
         let of_addresses = market.iter().flat_map(|address| {
             CHECKS_OF_ADDRESS.into_iter().map(move |check| (check, Some(address.clone())))
         });
-        let left =
-            ["files", "expiry"].map(general).into_iter().chain(of_addresses).chain([general("events")]);
+        let of_context = context.iter().map(|_| general("renewal"));
+        let before = ["files", "expiry"].map(general).into_iter().chain(of_context);
+        let left = before.chain(of_addresses).chain([general("events")]);
         Self {
             found: Vec::new(),
             left: left.collect(),
             are_several: market.only().is_none(),
             clock,
             audience,
+            context,
         }
     }
 
@@ -144,6 +157,10 @@ impl Findings {
             warnings => self.add(Outcome::Warn, format!("{fits}; but {}", warnings.join("; ")), None),
         }
         self.expiry(credentials.identity().not_after());
+        if let Some(context) = self.context.clone() {
+            let (outcome, detail, remedy) = renewal::check(&context, config, self.audience).await;
+            self.add(outcome, detail, remedy);
+        }
         let (mut good, mut is_new) = (Vec::new(), false);
         for address in config.market.iter() {
             let config = ClientConfig { market: address.clone().into(), ..config.clone() };
@@ -180,7 +197,10 @@ impl Findings {
         let left = not_after - self.clock.now();
         let detail = format!("valid until {}, for {} days", not_after.date(), left.whole_days());
         if left < EXPIRY_WARNING {
-            let remedy = "renew it: `gen-certs.sh renew NAME`, and copy the new files here";
+            let remedy = match self.context {
+                Some(_) => "it is renewed by itself; the next check says how that went",
+                None => "renew it: `gen-certs.sh renew NAME`, and copy the new files here",
+            };
             self.add(Outcome::Warn, detail, Some(remedy.to_owned()));
         } else {
             self.pass(detail);

@@ -9,7 +9,7 @@ use super::{
     table::{Cell, Column, Tone},
 };
 use crate::Failure;
-use crate::doctor::{Finding, Outcome, examine as examine_config};
+use crate::doctor::{Finding, Outcome, examine as examine_config, examine_context};
 
 #[derive(Serialize)]
 struct FindingView {
@@ -65,7 +65,15 @@ impl Shown for FindingView {
 /// # Errors
 /// No certificate was named, or the result can't be written.
 pub async fn examine(session: &CliSession) -> Result<u8, Failure> {
-    let findings = examine_config(session.config()?, session.audience()).await;
+    let config = session.config()?;
+    let findings = match session.resolved().selection.in_use() {
+        Some(selected) => {
+            // A certificate that has ended is renewed, as before any other command. If it is not, the first check says so.
+            let _ = session.load(config).await;
+            examine_context(config, &selected.context, session.audience()).await
+        }
+        None => examine_config(config, session.audience()).await,
+    };
     let views: Vec<_> = findings.iter().map(FindingView::from).collect();
     session.printer().list(&views)?;
     let failed = findings.iter().find_map(|finding| match finding.outcome {

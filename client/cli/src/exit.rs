@@ -1,6 +1,7 @@
 //! Process exit codes of the command lines.
 
 use souk_client::{Error, error::Refusal};
+use souk_enrolment::context::ContextError;
 use souk_proto::Reason;
 use tonic::Code;
 
@@ -55,7 +56,7 @@ fn known(reason: Reason) -> Option<u8> {
     use Reason::*;
     Some(match reason {
         InvalidField | RequestIdReused | PageTokenInvalid | CallbackRefused | LineReused
-        | MessageTooLarge | MetadataTooLarge | RequestMalformed => USAGE,
+        | MessageTooLarge | MetadataTooLarge | RequestMalformed | InvitationRole | KeyRefused => USAGE,
         ItemNotFound | PartyNotFound | OrderNotFound | WishNotFound | RideNotFound | TillNotFound
         | ConsumerNotFound | DeadLetterNotFound | ServiceUnknown => NOT_FOUND,
         OutOfStock | PriceChanged | NotPurchased | AlreadyRated | NotCancellable | RideEnded | SkuTaken
@@ -65,7 +66,8 @@ fn known(reason: Reason) -> Option<u8> {
         }
         NotRegistered | CertificateRequired | CertificateExpired | CertificateRevoked | PartyIdInvalid
         | TokenRequired | TokenInvalid | TokenExpired | RoleDenied | AccountSuspended | NotTheMarket
-        | WrongRecipient => IDENTITY,
+        | WrongRecipient | InvitationInvalid | InvitationExpired | InvitationUsed | InvitationLocked
+        | RenewalSuperseded | TrustNotChained => IDENTITY,
         ImportInterrupted | RateLimited | Overloaded | OutcomeUnknown | Unavailable | StorageFull
         | StreamTooSlow | ConsumerFree | DeadlineExceeded | Cancelled => UNAVAILABLE,
         CompressionUnnamed | CompressionUnsupported | MethodUnknown | Internal => ERROR,
@@ -81,6 +83,20 @@ pub fn of_error(error: &Error) -> u8 {
         Error::Unreachable { .. } | Error::TimedOut { .. } => UNAVAILABLE,
         Error::NoneReached(_) => error.decisive().map_or(UNAVAILABLE, of_error),
         Error::Refused(refusal) => of_refusal(refusal),
+        _ => ERROR,
+    }
+}
+
+/// Returns the exit code of a command that fails with this error.
+pub(crate) fn of_context(error: &ContextError) -> u8 {
+    match error {
+        ContextError::Name(_) => USAGE,
+        ContextError::NoSuch { .. } => NOT_FOUND,
+        ContextError::Exposed { .. } | ContextError::Incomplete { .. } | ContextError::Malformed { .. } => {
+            IDENTITY
+        }
+        ContextError::Exists { .. } => CONFLICT,
+        ContextError::Busy { .. } => UNAVAILABLE,
         _ => ERROR,
     }
 }

@@ -7,10 +7,15 @@ use souk_client::{
     Error, Refusal,
     config::{AddressesError, ConfigError},
 };
+use souk_enrolment::context::ContextError;
 use souk_help::GuideError;
 use souk_settings::SettingsError;
 
-use crate::{Audience, exit, hints::remedy, wording};
+use crate::{
+    Audience, exit,
+    hints::{of_context, remedy},
+    wording,
+};
 
 /// Why a command failed: an error of the client library, or something about the command itself.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +23,9 @@ pub enum Failure {
     /// The client library returned an error.
     #[error("{}", wording::plainly(.0))]
     Client(#[from] Error),
+    /// A context can't be used.
+    #[error(transparent)]
+    Context(#[from] ContextError),
     /// The settings file is wrong.
     #[error(transparent)]
     Settings(#[from] SettingsError),
@@ -38,6 +46,14 @@ pub enum Failure {
         hint: Option<String>,
         /// The exit code, of [`exit`].
         exit_code: u8,
+    },
+    /// Another failure, with what helps in the context in use.
+    #[error("{failure}")]
+    Advised {
+        /// The failure.
+        failure: Box<Self>,
+        /// What to do about it.
+        hint: String,
     },
     /// Reading the input or writing the result failed.
     #[error("can't {action}: {source}")]
@@ -74,8 +90,10 @@ impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Client(error) => exit::of_error(error),
+            Self::Context(error) => exit::of_context(error),
             Self::Usage { .. } | Self::Settings(SettingsError::Wrong(_)) => exit::USAGE,
             Self::Undone { exit_code, .. } => *exit_code,
+            Self::Advised { failure, .. } => failure.exit_code(),
             Self::Io { .. } | Self::Settings(SettingsError::Unreadable { .. }) => exit::ERROR,
         }
     }
@@ -89,7 +107,9 @@ impl Failure {
     pub fn remedy(&self, audience: Audience) -> Option<String> {
         match self {
             Self::Client(error) => remedy(error, audience),
+            Self::Context(error) => of_context(error, audience),
             Self::Usage { hint, .. } | Self::Undone { hint, .. } => hint.clone(),
+            Self::Advised { hint, .. } => Some(hint.clone()),
             Self::Io { .. } | Self::Settings(_) => None,
         }
     }
@@ -98,6 +118,7 @@ impl Failure {
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {
             Self::Client(error) => error.refusal(),
+            Self::Advised { failure, .. } => failure.refusal(),
             _ => None,
         }
     }

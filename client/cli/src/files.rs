@@ -5,6 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use souk_enrolment::context::ContextFolder;
+
+/// Returns the folder of the contexts, which is that of the settings; `None` without a home directory.
+pub(super) fn contexts() -> Option<ContextFolder> {
+    config_folder().map(ContextFolder::at)
+}
+
 /// Returns the folder of the settings: `$XDG_CONFIG_HOME/souk`, or `~/.config/souk`.
 pub(super) fn config_folder() -> Option<PathBuf> {
     folder("XDG_CONFIG_HOME", ".config")

@@ -1,5 +1,5 @@
-//! The common flags and the order in which their sources are consulted: flag, environment (`SOUK_*`),
-//! settings file, default.
+//! The common flags and the order in which their sources are consulted: flag, environment (`SOUK_*`), context, settings
+//! file, default.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -13,16 +13,28 @@ use souk_client::{
 use souk_settings::expanded;
 use souk_stdio::errln;
 
-use super::{Format, Output, consumer, files, formatting::FormatFlags, plain, settings};
-use crate::Failure;
-
-const DEFAULT_MARKET: &str = "localhost:7443";
+use super::{
+    Format, Output, consumer, files,
+    formatting::FormatFlags,
+    given::{Given, Origin},
+    plain, settings,
+};
+use crate::{
+    Audience, Failure,
+    selection::{Named, Selection},
+};
 
 /// Flags of every command.
 #[derive(Args, Clone, Debug, Default)]
 pub struct CommonFlags {
+    /// Where each value was given. It comes first: reading the other fields takes the values out.
+    #[command(flatten)]
+    pub given: Given,
+    /// A context that `join` has made: your certificate, its market and its authority [default: the current one].
+    #[arg(long, global = true, env = "SOUK_CONTEXT", value_name = "NAME", help_heading = "Connection")]
+    pub context: Option<String>,
     /// Where the market listens; several addresses, with commas or the flag repeated, share the calls, and
-    /// replace one that fails [default: localhost:7443].
+    /// replace one that fails [default: the context's, or localhost:7443].
     #[arg(
         long,
         global = true,
@@ -32,7 +44,7 @@ pub struct CommonFlags {
         help_heading = "Connection"
     )]
     pub market: Vec<String>,
-    /// Your certificate: it is your account.
+    /// Your certificate: it is your account [default: the context's].
     #[arg(long, global = true, env = "SOUK_CERT", value_name = "FILE", help_heading = "Connection")]
     pub cert: Option<PathBuf>,
     /// Its key [default: beside the certificate, alice.pem → alice.key].
@@ -95,8 +107,12 @@ fn timeout(text: &str) -> Result<Duration, config::ConfigError> {
 /// The values after all sources have been consulted.
 #[derive(Clone, Debug)]
 pub struct Resolved {
-    /// The settings of the connection; `None` if no certificate was named.
+    /// The settings of the connection; `None` if no certificate was named, or the context can't be used.
     pub client: Option<ClientConfig>,
+    /// The settings of a connection, whoever connects.
+    pub(crate) connecting: Connecting,
+    /// The market's addresses.
+    pub market: MarketAddresses,
     /// The name under which the mailbox is followed.
     pub consumer: String,
     /// How results are written.
@@ -107,10 +123,45 @@ pub struct Resolved {
     pub format: Format,
     /// Whether to use colours.
     pub color: bool,
+    /// The context that was selected, which may be overruled by a certificate that was named elsewhere.
+    pub(crate) selection: Selection,
+    /// The values as they were given.
+    pub(crate) given: Given,
+}
+
+/// The settings of a connection that do not depend on the party and the market.
+#[derive(Clone, Debug)]
+pub(crate) struct Connecting {
+    timeout: Duration,
+    listen: Option<SocketAddr>,
+    advertise: Option<CallbackAddress>,
+    timings: Option<Timings>,
+}
+
+impl Connecting {
+    /// Returns the settings of a party's connection to a market.
+    pub(crate) fn to(
+        &self,
+        market: MarketAddresses,
+        credentials: CredentialFiles,
+        trust_domain: TrustDomain,
+    ) -> ClientConfig {
+        ClientConfig {
+            market,
+            credentials,
+            trust_domain,
+            timeout: self.timeout,
+            listen: self.listen,
+            advertise: self.advertise.clone(),
+            timings: self.timings.clone(),
+            clock: Clock::SYSTEM,
+            random: Random::SYSTEM,
+        }
+    }
 }
 
 impl CommonFlags {
-    /// Consults all sources. `program` determines the default settings file.
+    /// Consults all sources. `program` determines the default settings file, and whose contexts are used.
     ///
     /// # Errors
     /// The settings file can't be read or is invalid, or a value is malformed.
@@ -119,54 +170,57 @@ impl CommonFlags {
             Some(path) => self.clone().over(settings::read(&path)?),
             None => self.clone(),
         };
-        let market = match flags.market.as_slice() {
-            [] => MarketAddresses::parse([DEFAULT_MARKET]),
-            addresses => MarketAddresses::parse(addresses),
-        };
-        let market = market.map_err(|error| {
+        let audience = Audience::of(program);
+        let named = flags.named();
+        let selection = Selection::of(&named, audience, files::contexts().as_ref());
+        let market = selection.market(&named).map_err(|error| {
             let hint = "write --market as HOST:PORT; several of them with commas in between";
             Failure::usage(format!("{error}"), hint)
         })?;
-        let path = |path: Option<PathBuf>| path.map(|path| expanded(&path));
-        let client = path(flags.cert).map(|cert| ClientConfig {
-            market,
-            credentials: CredentialFiles {
-                cert,
-                key: path(flags.key),
-                ca: path(flags.ca),
-                crl: path(flags.crl),
-            },
-            trust_domain: TrustDomain::default(),
+        let connecting = Connecting {
             timeout: flags.timeout.unwrap_or(config::DEFAULT_TIMEOUT),
             listen: flags.listen,
             advertise: flags.advertise,
             timings: flags.timings.then(|| Timings::new(print_timing)),
-            clock: Clock::SYSTEM,
-            random: Random::SYSTEM,
-        });
+        };
+        let client = selection
+            .credentials()
+            .map(|credentials| connecting.to(market.clone(), credentials.clone(), selection.trust_domain()));
         Ok(Resolved {
             client,
+            connecting,
+            market,
             consumer: flags.consumer.unwrap_or_else(|| consumer::default_name(program)),
             output: flags.output.unwrap_or_default(),
             currency: flags.currency,
             format: flags.format.apply(&Format::default())?,
             color: !flags.no_color,
+            selection,
+            given: flags.given,
         })
+    }
+
+    /// Returns the values on which the choice of a context and of the party's files depends.
+    pub(crate) fn named(&self) -> Named<'_> {
+        let Self { given, context, cert, key, ca, crl, market, .. } = self;
+        let files = [cert, key, ca, crl].map(Option::as_deref);
+        Named { given, context: context.as_deref(), files, market }
     }
 
     /// Returns the settings file to read: the one that was named, or the default one if it exists.
     fn settings_file(&self, program: &str) -> Option<PathBuf> {
-        let default = || files::config_folder().map(|folder| folder.join(format!("{program}.toml")));
         match &self.config {
             Some(path) => Some(expanded(path)),
-            None => default().filter(|path| path.exists()),
+            None => default_settings_file(program),
         }
     }
 
     /// Returns these flags; where they are not given, those of the settings file. Every field is named, so that a new
     /// flag does not compile until it can also be set in the file.
-    fn over(self, file: Self) -> Self {
+    pub(crate) fn over(self, file: Self) -> Self {
         let Self {
+            given,
+            context,
             market,
             cert,
             key,
@@ -184,6 +238,8 @@ impl CommonFlags {
             config,
         } = self;
         Self {
+            given: given.over(file.given.of(Origin::File)),
+            context: context.or(file.context),
             market: if market.is_empty() { file.market } else { market },
             cert: cert.or(file.cert),
             key: key.or(file.key),
@@ -201,6 +257,11 @@ impl CommonFlags {
             config,
         }
     }
+}
+
+/// Returns the default settings file of a program, if it exists.
+pub(crate) fn default_settings_file(program: &str) -> Option<PathBuf> {
+    files::config_folder().map(|folder| folder.join(format!("{program}.toml"))).filter(|path| path.exists())
 }
 
 /// Prints how long a call took. The request id comes from the market, so it is escaped for the terminal.
@@ -233,7 +294,7 @@ mod tests {
         assert_eq!(resolved.output, Output::Json);
         assert!(client.timings.is_none());
         let default = with_file("cert = \"c.pem\"", CommonFlags::default()).unwrap().client.unwrap();
-        assert_eq!(default.market.to_string(), DEFAULT_MARKET);
+        assert_eq!(default.market.to_string(), "localhost:7443");
         let timed = with_file("cert = \"c.pem\"\ntimings = true", CommonFlags::default()).unwrap();
         assert!(timed.client.unwrap().timings.is_some());
     }
@@ -266,18 +327,23 @@ mod tests {
         let path = folder.path().join("seller.toml");
         fs::write(&path, text).unwrap();
         let file: CommonFlags = settings::read(&path).unwrap();
-        assert_eq!(format!("{:?}", CommonFlags::default().over(file.clone())), format!("{file:?}"));
+        let expected = CommonFlags { given: file.given.clone().of(Origin::File), ..file.clone() };
+        assert_eq!(format!("{:?}", CommonFlags::default().over(file)), format!("{expected:?}"));
         // And each of them has a value there.
         let keys = text.lines().count();
         let flags = CommonFlags::augment_args(clap::Command::new("")).get_arguments().count();
-        assert_eq!(keys, flags - 2, "all but --config, and --template, which excludes --jq");
+        assert_eq!(keys, flags - 3, "all but --config, --context, and --template, which excludes --jq");
     }
 
     #[test]
     fn paths_of_flags_may_begin_with_a_tilde() {
         let Some(home) = std::env::var_os("HOME").filter(|home| !home.is_empty()) else { return };
-        let flags = CommonFlags { cert: Some("~/alice.pem".into()), ..CommonFlags::default() };
-        let resolved = with_file("ca = \"~/ca.pem\"", flags).unwrap().client.unwrap();
+        let alice = CommonFlags {
+            cert: Some("~/alice.pem".into()),
+            ca: Some("~/ca.pem".into()),
+            ..CommonFlags::default()
+        };
+        let resolved = with_file("", alice).unwrap().client.unwrap();
         assert_eq!(resolved.credentials.cert, PathBuf::from(&home).join("alice.pem"));
         assert_eq!(resolved.credentials.ca, Some(PathBuf::from(&home).join("ca.pem")));
     }

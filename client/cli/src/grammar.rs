@@ -4,7 +4,7 @@ use clap::{ArgMatches, Args as _, CommandFactory, Parser, Subcommand, parser::Va
 use souk_help::Guide;
 
 use super::{
-    CliSession, CommonFlags, Explain, Failure,
+    CliSession, CommonFlags, ContextCommand, Explain, Failure, Join,
     choices::{Choice, Source},
     menu::Entry,
     paging::Live,
@@ -41,6 +41,12 @@ pub trait Program: Sized + Send + Sync + 'static {
 /// Commands that both programs have.
 #[derive(Subcommand)]
 pub enum Shared {
+    /// Join a market with an invitation code: get a certificate, keep it as a context, and register
+    ///
+    /// The market's operator makes the code (`gen-certs invite`). It names the authority, which is verified before anything
+    /// is sent. The key is made here and never leaves this machine. If it is interrupted, run the same command again.
+    #[command(after_help = "Examples:\n  {program} join souk1ae3k…\n  {program} join --as work")]
+    Join(Join),
     /// Print events as they come, until Ctrl-C
     #[command(
         after_help = "Examples:\n  {program} listen\n  {program} listen --output ndjson --consumer backup"
@@ -67,6 +73,9 @@ pub enum Shared {
         after_help = "Example:\n  {program} --market market.example.org:7443 --cert alice.pem doctor\n  {program} doctor"
     )]
     Doctor,
+    /// Your contexts: what `join` has made, one for each market that you have joined
+    #[command(subcommand)]
+    Context(ContextCommand),
     /// Explain the reason of an error, or a message, field or call of the contract
     ///
     /// Without a topic, lists the reasons and calls. Fields may be written as errors name them: item.unit_price. Works

@@ -5,6 +5,7 @@ use souk_client::{
     Error,
     error::{Distrust, Objection, Step},
 };
+use souk_enrolment::context::ContextError;
 use souk_proto::Reason;
 use tonic::Code;
 
@@ -52,6 +53,29 @@ pub(crate) fn remedy(error: &Error, audience: Audience) -> Option<String> {
 pub(crate) fn of_reason(reason: Reason, audience: Audience) -> String {
     let own = of_trade(reason, audience).or_else(|| of_identity(reason, audience));
     own.or_else(|| of_connection(reason, audience)).unwrap_or_else(|| reason.hint().to_owned())
+}
+
+/// Returns what to do about it, with the commands of the audience; `None` if the message says so itself.
+pub(crate) fn of_context(error: &ContextError, audience: Audience) -> Option<String> {
+    let command = audience.command()?;
+    Some(match error {
+        ContextError::NoSuch { .. } => {
+            format!("`{command} context list` lists yours, `{command} context use NAME` chooses one")
+        }
+        ContextError::Incomplete { .. } => {
+            format!(
+                "run `{command} join` again with the same code; or `{command} context rm NAME`, and ask for a new one"
+            )
+        }
+        ContextError::Exists { name, .. } => format!(
+            "choose another name: `{command} join --as NAME` with the same code; or `{command} context rm {name}` first"
+        ),
+        ContextError::Busy { .. } => "try again in a moment".to_owned(),
+        ContextError::Malformed { .. } => {
+            format!("restore the file, or `{command} context rm NAME` and join again")
+        }
+        _ => return None,
+    })
 }
 
 /// Returns the hints about items, orders and what goes with them.
@@ -111,6 +135,23 @@ fn of_identity(reason: Reason, audience: Audience) -> Option<String> {
         Reason::CertificateExpired => {
             "renew it with `gen-certs.sh renew NAME` where the authority is, and copy the new files here"
         }
+        Reason::InvitationInvalid | Reason::InvitationExpired | Reason::InvitationLocked => audience.choose(
+            "ask the market's operator for a new code: `gen-certs invite seller NAME`",
+            "ask the market's operator for a new code: `gen-certs invite buyer NAME`",
+            "make a new code where the authority is: `gen-certs invite operator NAME`",
+        )?,
+        Reason::InvitationUsed => {
+            "ask for a new code; if it was not you who used this one, have the operator revoke its name at once"
+        }
+        Reason::InvitationRole => "join with the program of the role that the code is for",
+        Reason::RenewalSuperseded => {
+            "somebody has renewed a copy of your certificate: tell the market's operator, who revokes it"
+        }
+        Reason::TrustNotChained => audience.choose(
+            "join again: ask for a code (`gen-certs invite seller NAME --again`), then `seller join`",
+            "join again: ask for a code (`gen-certs invite buyer NAME --again`), then `buyer join`",
+            "join again: make a code (`gen-certs invite operator NAME --again`), then `market admin join`",
+        )?,
         Reason::PartyIdInvalid => {
             "look whether a proxy in between changes the metadata of calls; without one, report this as a defect"
         }
@@ -118,9 +159,9 @@ fn of_identity(reason: Reason, audience: Audience) -> Option<String> {
             "try again, which fetches a new token; if this happens often, check the clocks of both machines"
         }
         Reason::RoleDenied => audience.choose(
-            "`seller` needs a seller's certificate: `gen-certs.sh seller NAME` makes one",
-            "`buyer` needs a buyer's certificate: `gen-certs.sh buyer NAME` makes one",
-            "this needs an operator's certificate: `gen-certs.sh operator NAME` makes one",
+            "`seller` needs a seller's certificate: `seller join` gets one for a code of `gen-certs.sh invite seller NAME`",
+            "`buyer` needs a buyer's certificate: `buyer join` gets one for a code of `gen-certs.sh invite buyer NAME`",
+            "this needs an operator's certificate: `market admin join` gets one for a code of `gen-certs.sh invite operator NAME`",
         )?,
         _ => return None,
     };
@@ -211,7 +252,7 @@ mod tests {
         assert!(of_reason(Reason::ItemNotFound, Audience::Buyer).contains("`buyer search`"));
         assert!(of_reason(Reason::OrderNotFound, Audience::Seller).contains("`seller sales`"));
         assert!(of_reason(Reason::NotRegistered, Audience::Buyer).contains("`buyer register NAME`"));
-        assert!(of_reason(Reason::RoleDenied, Audience::Seller).contains("gen-certs.sh seller"));
+        assert!(of_reason(Reason::RoleDenied, Audience::Seller).contains("gen-certs.sh invite seller"));
         assert_eq!(of_reason(Reason::ItemNotFound, Audience::Anyone), "check the item id");
     }
 }

@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 use souk_certs::clock::Clock;
-use souk_client::{Follower, Inbox, Missed, Notice, Renewal, follow::follow_as, inbox::InboxHandle};
+use souk_client::{Follower, Inbox, Missed, Notice, follow::follow_as, inbox::InboxHandle};
 use souk_proto::v1::Event;
 use time::OffsetDateTime;
 use tokio::sync::mpsc;
@@ -13,12 +13,12 @@ use super::{
     moment,
     view::{EventView, sentence},
 };
-use crate::Failure;
+use crate::{Failure, upkeep::Renewing};
 
 /// An open source of events that reloads renewed certificates.
 pub struct Listening {
     source: EventSource,
-    _renewal: Option<Renewal>,
+    _renewal: Option<Renewing>,
 }
 
 enum EventSource {

@@ -49,11 +49,19 @@ fn init_log() {
 
 async fn start<P: Program>(cli: Cli<P::Command>) -> Result<u8, Failure> {
     let session = CliSession::new(P::NAME, cli.flags.resolve(P::NAME)?);
-    match cli.command {
-        Some(Either::Own(command)) => P::carry_out(command, &session).await.map(|()| exit::OK),
-        Some(Either::Shared(Shared::Shell)) => shell::run::<P>(&session).await,
-        Some(Either::Shared(command)) => builtin::run::<P>(command, &session).await,
-        None if io::stdin().is_terminal() && io::stdout().is_terminal() => shell::run::<P>(&session).await,
+    let outcome = run_command::<P>(cli.command, &session).await;
+    session.conclude(outcome).await
+}
+
+async fn run_command<P: Program>(
+    command: Option<Either<P::Command>>,
+    session: &CliSession,
+) -> Result<u8, Failure> {
+    match command {
+        Some(Either::Own(command)) => P::carry_out(command, session).await.map(|()| exit::OK),
+        Some(Either::Shared(Shared::Shell)) => shell::run::<P>(session).await,
+        Some(Either::Shared(command)) => builtin::run::<P>(command, session).await,
+        None if io::stdin().is_terminal() && io::stdout().is_terminal() => shell::run::<P>(session).await,
         None => {
             let help = parser::<P>().render_help();
             souk_stdio::report(format_args!("{help}"));

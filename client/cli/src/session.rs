@@ -8,14 +8,20 @@ use std::{
     },
 };
 
-use souk_certs::{clock::Clock, credentials::Credentials, identity::PeerCertificate};
-use souk_client::{ClientConfig, Connection, Renewal, Seen, inbox::InboxHandle, renewal::CredentialUsers};
+use souk_certs::{clock::Clock, credentials::Credentials, identity::PeerCertificate, random::Random};
+use souk_client::{ClientConfig, Connection, MarketAddresses, Seen};
 use souk_proto::Unary;
 use tokio::sync::OnceCell;
+use uuid::Uuid;
 
 use super::{Look, Output, Printer, files, flags::Resolved, formatting::FormatFlags, interrupt::Interrupt};
 use crate::doctor::EXPIRY_WARNING;
-use crate::{Audience, Failure, hints::remedy};
+use crate::{
+    Audience, Failure,
+    advice::advised,
+    hints::remedy,
+    selection::{Selected, Selection},
+};
 
 /// The settings of a run, and what is derived from them.
 pub struct CliSession {
@@ -121,29 +127,49 @@ impl CliSession {
     /// Returns the settings of the connection.
     ///
     /// # Errors
-    /// No certificate was named.
+    /// No certificate was named, or the context can't be used.
     pub fn config(&self) -> Result<&ClientConfig, Failure> {
-        self.resolved.client.as_ref().ok_or_else(|| {
-            Failure::usage(
-                "no certificate was named, and the certificate is your account",
-                "pass --cert FILE or set SOUK_CERT; gen-certs.sh makes certificates",
-            )
-        })
+        self.resolved.client.as_ref().ok_or_else(|| self.resolved.selection.problem())
     }
 
-    /// Takes up renewed certificates while the result lives: for commands that may outlive a certificate. `None` if
-    /// another part of the program does already.
-    ///
-    /// # Errors
-    /// The certificate can't be used.
-    pub async fn take_up_renewals(&self, inbox: Option<InboxHandle>) -> Result<Option<Renewal>, Failure> {
-        let connection = Some(self.connection().await?.clone());
-        if self.is_renewing.swap(true, Ordering::SeqCst) {
-            return Ok(None);
+    /// Returns a failure with what helps in the context in use, if there is one.
+    #[must_use]
+    pub fn advised(&self, failure: Failure) -> Failure {
+        match self.resolved.selection.in_use() {
+            Some(selected) => advised(failure, selected, self.audience()),
+            None => failure,
         }
-        let printer = self.printer.clone();
-        let users = CredentialUsers { connection, inbox };
-        Ok(Some(Renewal::start(self.config()?, users, move |text| printer.say(&text))?))
+    }
+
+    /// Returns a session of the party of a context, with a connection of its own.
+    pub(crate) fn of_context(&self, selected: Selected, market: MarketAddresses) -> Self {
+        let mut resolved = self.resolved.clone();
+        let files = selected.context.credential_files();
+        let domain = selected.description.trust_domain.clone();
+        resolved.client = Some(resolved.connecting.to(market.clone(), files, domain));
+        resolved.market = market;
+        resolved.selection = Selection::only(selected);
+        Self::new(self.program, resolved)
+    }
+
+    /// Returns the values that all sources have given.
+    pub(crate) fn resolved(&self) -> &Resolved {
+        &self.resolved
+    }
+
+    /// Returns a new id, for the names of temporary files.
+    pub(crate) fn unique(&self) -> Uuid {
+        self.resolved.client.as_ref().map_or(Random::SYSTEM, |client| client.random).uuid_v4()
+    }
+
+    /// Returns whether some part of the program takes up renewed certificates.
+    pub(crate) fn is_renewing(&self) -> &AtomicBool {
+        &self.is_renewing
+    }
+
+    /// Returns the connection, if it was needed so far.
+    pub(crate) fn opened(&self) -> Option<&Connection> {
+        self.connection.get()
     }
 
     /// Starts recording Ctrl-C and SIGTERM, for a command that ends by itself when one comes, such as one that first
@@ -170,20 +196,24 @@ impl CliSession {
         let config = self.config()?;
         self.connection
             .get_or_try_init(async || {
-                let credentials =
-                    Credentials::load(&config.credentials, &config.trust_domain, config.clock.now())?;
+                let credentials = self.load(config).await?;
                 // Without SOUK_LOG nobody sees the log, where the library has written them.
                 for warning in credentials.warnings() {
                     self.printer.say(&format!("warning: {warning}"));
                 }
                 let connection = Connection::with_credentials(config, &credentials)?;
+                let in_use = self.resolved.selection.in_use();
+                in_use.iter().for_each(|selected| connection.follow_context(selected.context.clone()));
                 let (printer, audience) = (self.printer.clone(), self.audience());
                 connection.on_distrust(move |failure| {
                     let hint = remedy(failure, audience).unwrap_or_default();
                     printer
                         .say(&format!("warning: {failure}; {hint}; until then the other addresses are used"));
                 });
-                self.warn_of_expiry(connection.certificate());
+                // One of a context is renewed by itself; if that fails, the end of the command says so.
+                if in_use.is_none() {
+                    self.warn_of_expiry(connection.certificate());
+                }
                 Ok(connection)
             })
             .await

@@ -17,8 +17,8 @@ use toml::Value;
 
 use crate::Failure;
 
-/// The flag that names the file, and so can't be in it.
-const THE_FILE: &str = "config";
+/// The flags that can't be in the file: the one that names it, and the one whose value `context use` keeps.
+const NOT_IN_THE_FILE: [&str; 2] = ["config", "context"];
 
 /// Reads a settings file.
 ///
@@ -43,20 +43,21 @@ pub(super) fn read<F: Args>(path: &Path) -> Result<F, Failure> {
 
 /// Returns the flags without their environment variables, which have precedence over the file.
 fn flags<F: Args>() -> Command {
-    let bare = Command::new(THE_FILE).no_binary_name(true).disable_help_flag(true).disable_version_flag(true);
+    let bare =
+        Command::new("settings").no_binary_name(true).disable_help_flag(true).disable_version_flag(true);
     F::augment_args(bare).mut_args(|flag| flag.env(None::<&'static str>))
 }
 
 /// Returns the keys of the file.
 fn keys(flags: &Command) -> impl Iterator<Item = &str> {
-    flags.get_arguments().filter_map(Arg::get_long).filter(|&key| key != THE_FILE)
+    flags.get_arguments().filter_map(Arg::get_long).filter(|key| !NOT_IN_THE_FILE.contains(key))
 }
 
 /// Returns the flag that an entry sets.
 fn flag<'a>(file: &SettingsFile, entry: &Entry, flags: &'a Command) -> Result<&'a Arg, SettingsError> {
     let name = entry.name();
-    let found = flags.get_arguments().find(|flag| flag.get_long() == Some(name.as_str()) && name != THE_FILE);
-    found.ok_or_else(|| {
+    let found = flags.get_arguments().find(|flag| flag.get_long() == Some(name.as_str()));
+    found.filter(|_| !NOT_IN_THE_FILE.contains(&name.as_str())).ok_or_else(|| {
         let mut known: Vec<_> = keys(flags).collect();
         known.sort_unstable();
         let instead = match closest(&name, keys(flags)) {
@@ -179,6 +180,7 @@ mod tests {
             ("cert = \"a.pem\"\nmarkt = \"x:1\"", 2, "did you mean `market`?"),
             ("colour = false", 1, "the keys are advertise, ca, cert"),
             ("config = \"other.toml\"", 1, "there is no key `config`"),
+            ("context = \"alice\"", 1, "there is no key `context`"),
             ("[market]\nhost = \"x\"", 2, "there is no key `market.host`"),
             ("\ntimeout = \"soon\"", 2, "write it like 500ms, 10s or 2m"),
             ("output = \"xml\"", 1, "one of table, json, ndjson, csv"),

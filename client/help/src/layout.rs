@@ -2,7 +2,8 @@
 //!
 //! The options of the connection and the output are the same for many commands. One command of a program lists them, and
 //! the others refer to it. Options under [`LESS_COMMON`] are only named by `--help`, and described by the manual page.
-//! Examples may contain `{program}`, which stands for the program's name.
+//! Examples may contain `{program}`, which stands for the program's name; for the commands below one that lists those
+//! options, it stands for that command's path, such as `market admin`.
 
 use clap::{Arg, Command, builder::PossibleValue};
 
@@ -95,11 +96,14 @@ impl Layout {
         if let Some(owner) = self.owner.as_ref().filter(|_| refers) {
             notes.push(format!("Options of the connection and the output: {owner} --help"));
         }
-        self.texts(command, notes).mut_subcommands(|below| self.command(below, Some(path.as_str()), &global))
+        self.texts(command, &path, notes)
+            .mut_subcommands(|below| self.command(below, Some(path.as_str()), &global))
     }
 
     /// Sets the text after the options, which ends with the notes.
-    fn texts(&self, command: Command, notes: Vec<String>) -> Command {
+    fn texts(&self, command: Command, path: &str, notes: Vec<String>) -> Command {
+        let is_below = |owner: &&String| path == *owner || path.starts_with(&format!("{owner} "));
+        let program = self.owner.as_ref().filter(is_below).unwrap_or(&self.program);
         let mut parts = Vec::new();
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
         let long = command.get_long_about().map(ToString::to_string).unwrap_or_default();
@@ -108,9 +112,7 @@ impl Layout {
             let rest = long.strip_prefix(about.as_str()).unwrap_or(&long);
             parts.push(rest.trim_start_matches('.').trim().to_owned());
         }
-        parts.extend(
-            command.get_after_help().map(|text| text.to_string().replace("{program}", &self.program)),
-        );
+        parts.extend(command.get_after_help().map(|text| text.to_string().replace("{program}", program)));
         parts.extend(notes);
         parts.retain(|part| !part.is_empty());
         let command =
@@ -190,6 +192,22 @@ mod tests {
             of(help).contains("described by `shop man sell`: --rare") && !of(help).contains("A rare option")
         );
         assert!(of(manual).contains("A rare option"));
+    }
+
+    #[test]
+    fn examples_name_the_command_that_lists_the_shared_options() {
+        let example =
+            |name: &'static str| Command::new(name).about("About").after_help("Example:\n  {program} x");
+        let market = Arg::new("market").long("market").help("Where").help_heading("Connection");
+        let admin = Command::new("admin").arg(market.global(true)).subcommand(example("x"));
+        let mut command = help(Command::new("shop").subcommand(admin).subcommand(example("y")));
+        command.build();
+        let mut shown = |path: &[&str]| {
+            let found = path.iter().try_fold(&mut command, |command, name| command.find_subcommand_mut(name));
+            found.unwrap().render_long_help().to_string()
+        };
+        assert!(shown(&["admin", "x"]).contains("\n  shop admin x\n"));
+        assert!(shown(&["y"]).contains("\n  shop x\n"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use http::uri::PathAndQuery;
 use souk_proto::{
     Unary,
-    v1::{account_service_server, admin_service_server},
+    v1::{account_service_server, admin_service_server, trust_service_server},
 };
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{GrpcMethod, Status};
@@ -16,8 +16,16 @@ use crate::{
     timing::Timings,
 };
 
-/// The services that take no access token: one issues it, the other is for operators.
-const WITHOUT_TOKEN: [&str; 2] = [account_service_server::SERVICE_NAME, admin_service_server::SERVICE_NAME];
+/// The services that take no access token: one issues it, one is for operators, and one is also for parties that have not
+/// registered.
+const WITHOUT_TOKEN: [&str; 3] = [
+    account_service_server::SERVICE_NAME,
+    admin_service_server::SERVICE_NAME,
+    trust_service_server::SERVICE_NAME,
+];
+
+/// The maximum size of an answer with a trust bundle: 4 MiB, and a little for its frame.
+const MAX_TRUST_BYTES: usize = 5 * 1024 * 1024;
 
 impl Connection {
     /// Makes a unary call, with a deadline and retries. The type of the request decides the RPC.
@@ -118,7 +126,9 @@ impl Connection {
     async fn explain_by(&self, deadline: Instant, status: Status) -> Error {
         let failure = Error::from_status(status, self.market(), self.timeout);
         let distrust = timeout_at(deadline, self.distrust_behind(&failure)).await;
-        distrust.ok().flatten().unwrap_or(failure)
+        let failure = distrust.ok().flatten().unwrap_or(failure);
+        let late = || Error::TimedOut { market: self.market().clone(), after: self.timeout };
+        timeout_at(deadline, self.recovered(failure)).await.unwrap_or_else(|_| late())
     }
 
     /// Makes one attempt, as the generated clients do.
@@ -129,6 +139,9 @@ impl Connection {
         let session =
             if WITHOUT_TOKEN.contains(&R::SERVICE) { &self.shared.account } else { &self.shared.session };
         let mut client = tonic::client::Grpc::new(self.via(session));
+        if R::SERVICE == trust_service_server::SERVICE_NAME {
+            client = client.max_decoding_message_size(MAX_TRUST_BYTES);
+        }
         client
             .ready()
             .await

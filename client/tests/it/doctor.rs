@@ -100,5 +100,5 @@ async fn a_certificate_of_another_role_is_found() {
     assert_stops_at(&findings, "files", exit::IDENTITY);
     let files = finding(&findings, "files");
     assert!(files.detail.contains("is seller, not buyer"), "{}", files.detail);
-    assert!(files.remedy.as_deref().unwrap_or_default().contains("gen-certs.sh buyer"), "{files:?}");
+    assert!(files.remedy.as_deref().unwrap_or_default().contains("gen-certs.sh invite buyer"), "{files:?}");
 }

@@ -14,6 +14,7 @@
 //! | `ranking` | the daily update of rank classes from recent sales |
 //! | [`relay`] | deliveries to callback servers and event streams |
 //! | [`rides`] | notifies the watchers of a ride |
+//! | [`trust`] | the authority's newest trust bundle, for clients |
 //! | [`audit`] | collects rejected identities for the audit log |
 //! | [`clock`], [`random`] | the time, randomness and new ids, handed down |
 //! | [`descriptors`] | the budget of open files |
@@ -35,6 +36,7 @@ mod ranking;
 pub mod relay;
 pub mod rides;
 pub mod transport;
+pub mod trust;
 mod upkeep;
 pub mod watches;
 pub mod wire;

@@ -3,7 +3,10 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use souk_cli::{Cell, CliSession, Column, CommonFlags, DataField, Failure, Paging, Shown, Tone, When, ended};
+use souk_cli::{
+    Cell, CliSession, Column, CommonFlags, ContextCommand, DataField, Failure, Join, Paging, Shown, Tone,
+    When, ended,
+};
 use souk_client::{Error, error::required};
 use souk_proto::v1;
 
@@ -67,6 +70,16 @@ enum AdminCommand {
         after_help = "Examples:\n  market admin archive /var/backups/souk\n  market admin archive --dry-run"
     )]
     Archive(Archive),
+    /// Join a market as an operator with an invitation code: get a certificate, and keep it as a context
+    ///
+    /// The code is made where the authority is (`gen-certs invite operator NAME`). It names the authority, which is verified
+    /// before anything is sent. The key is made here and never leaves this machine. If it is interrupted, run the same command
+    /// again.
+    #[command(after_help = "Examples:\n  {program} join souk1ae3k…\n  {program} join --as work")]
+    Join(Join),
+    /// Your contexts: what `join` has made, one for each market that you have joined
+    #[command(subcommand)]
+    Context(ContextCommand),
 }
 
 pub(super) async fn run(args: AdminArgs) -> ExitCode {
@@ -76,10 +89,15 @@ pub(super) async fn run(args: AdminArgs) -> ExitCode {
 
 async fn carry_out(args: AdminArgs) -> Result<(), Failure> {
     let session = CliSession::new("admin", args.flags.resolve("admin")?);
-    match args.command {
+    let outcome = call(args.command, &session).await;
+    session.conclude(outcome).await
+}
+
+async fn call(command: AdminCommand, session: &CliSession) -> Result<(), Failure> {
+    match command {
         AdminCommand::Parties { suspended, paging } => {
             paging
-                .pages(&session, async |page_size, page_token| {
+                .pages(session, async |page_size, page_token| {
                     let request = v1::ListPartiesRequest { page_size, page_token, suspended_only: suspended };
                     let page = session.call(request).await?;
                     let rows: Result<_, _> = page.parties.iter().map(PartyRow::of).collect();
@@ -87,11 +105,13 @@ async fn carry_out(args: AdminArgs) -> Result<(), Failure> {
                 })
                 .await
         }
-        AdminCommand::Mailboxes(mailboxes) => mailboxes.run(&session).await,
-        AdminCommand::DeadLetters(letters) => letters.run(&session).await,
-        AdminCommand::Redeliver(redeliver) => redeliver.run(&session).await,
-        AdminCommand::TopTalkers(talkers) => talkers.run(&session).await,
-        AdminCommand::Archive(archive) => archive.run(&session).await,
+        AdminCommand::Mailboxes(mailboxes) => mailboxes.run(session).await,
+        AdminCommand::DeadLetters(letters) => letters.run(session).await,
+        AdminCommand::Redeliver(redeliver) => redeliver.run(session).await,
+        AdminCommand::TopTalkers(talkers) => talkers.run(session).await,
+        AdminCommand::Join(join) => join.run(session).await,
+        AdminCommand::Context(command) => command.run(session).await,
+        AdminCommand::Archive(archive) => archive.run(session).await,
         AdminCommand::Suspend { party, reason } => {
             session.printer().expects::<PartyRow>()?;
             let request = v1::SuspendRequest { party_id: party, reason, ..Default::default() };
@@ -127,7 +147,7 @@ impl PartyRow {
                 v1::Role::Seller => "seller",
                 v1::Role::Buyer => "buyer",
                 v1::Role::Operator => "operator",
-                v1::Role::Unspecified => "unknown",
+                v1::Role::Market | v1::Role::Unspecified => "unknown",
             },
             registered: required(When::of(account.register_time.as_ref()), "register_time")?,
             party_id: account.party_id,

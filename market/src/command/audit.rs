@@ -8,7 +8,7 @@ use souk_cli::exit;
 use souk_stdio::{errln, outln};
 use souk_store::{
     Reads,
-    audit::{AuditRow, Broken, Head, Verifier},
+    audit::{AuditRow, Broken, Head, Verifier, attested},
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -152,10 +152,10 @@ async fn verified_from(
         .copied()
         .chain(end)
         .filter(|head| head.sequence >= base.sequence)
-        .map(|head| Verifier::from_base(base, Some(head)))
+        .map(|head| Verifier::from_base(base, Some(head), attested))
         .collect::<Result<Vec<_>, _>>()?;
     if verifiers.is_empty() {
-        verifiers.push(Verifier::from_base(base, None)?);
+        verifiers.push(Verifier::from_base(base, None, attested)?);
     }
     // Start below the first valid number, because an inserted entry may have any.
     pages(reads, i64::MIN, usize::MAX, |row| {

@@ -131,7 +131,7 @@ impl MailboxRow {
             role: match mailbox.role() {
                 v1::Role::Seller => "seller",
                 v1::Role::Buyer => "buyer",
-                v1::Role::Operator | v1::Role::Unspecified => "unknown",
+                v1::Role::Operator | v1::Role::Market | v1::Role::Unspecified => "unknown",
             },
             pending_count: status.pending_count,
             oldest: When::of(status.oldest_time.as_ref()),

@@ -9,6 +9,8 @@ mod check;
 mod clock;
 mod dead_letters;
 mod demo;
+mod home;
+mod join;
 mod restore;
 mod serve;
 mod stats;
@@ -33,6 +35,7 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Serve(Box<serve::ServeArgs>),
+    Join(join::JoinArgs),
     Demo(demo::DemoArgs),
     Admin(Box<admin::AdminArgs>),
     Audit(audit::AuditArgs),
@@ -58,6 +61,7 @@ impl Cli {
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Serve(args) => serve::run(*args).await,
+            Command::Join(args) => Ok(join::run(args).await),
             Command::Demo(args) => demo::run(args).await,
             Command::Audit(args) => audit::run(args).await,
             Command::Clock(args) => clock::run(*args).await,

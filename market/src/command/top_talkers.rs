@@ -58,7 +58,7 @@ impl PartyRow {
                 v1::Role::Seller => "seller",
                 v1::Role::Buyer => "buyer",
                 v1::Role::Operator => "operator",
-                v1::Role::Unspecified => "market",
+                v1::Role::Market | v1::Role::Unspecified => "market",
             },
             display_name: plain(&usage.display_name),
             calls: usage.call_count,

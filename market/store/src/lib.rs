@@ -11,6 +11,7 @@
 //! - [`DeadLetters`]: what mailboxes have dropped.
 //! - [`Tracks`]: the positions of rides.
 //! - [`Clocks`]: the market's steady time.
+//! - [`MarketKeys`]: the public keys with which markets sign access tokens.
 //! - [`Upkeep`]: work that no call waits for, such as compacting the audit log.
 //! - [`Ranking`]: the daily sweep over what was sold recently.
 //! - [`Archive`]: removal of old orders and audit entries that an operator has copied to files.
@@ -30,6 +31,7 @@ mod error;
 mod fixture;
 mod health;
 mod mailbox;
+mod market_keys;
 pub mod memory;
 mod opening;
 pub mod postgres;
@@ -66,6 +68,7 @@ pub use mailbox::{
     Claim, Delivery, Dropped, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes,
     ORDER_PATIENCE, Retention, Settlement, Verdict,
 };
+pub use market_keys::{ENDED_KEY_RETENTION, MAX_PUBLISHED_KEYS, MarketKeys, PublishedKey};
 pub use opening::{Migrating, OpeningProgress};
 pub use query::{FeedEntry, FeedPosition, ItemQuery, OrderQuery, OrdersOf, Reads, RideQuery};
 pub use ranking::{
@@ -93,6 +96,8 @@ pub struct Store {
     pub tracks: Arc<dyn Tracks>,
     /// The market's steady time.
     pub clocks: Arc<dyn Clocks>,
+    /// The public keys with which markets sign access tokens.
+    pub market_keys: Arc<dyn MarketKeys>,
     /// Work that no call waits for.
     pub upkeep: Arc<dyn Upkeep>,
     /// The daily sweep over what was sold recently.

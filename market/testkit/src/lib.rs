@@ -16,6 +16,7 @@
 //! | [`Market`] | a market in memory with registered parties |
 //! | [`local`] | a complete market: authority, certificates, store, server on a loopback port |
 //! | [`actor`] | a seller or buyer that trades there over real mutual TLS |
+//! | [`authority`] | the enrolment service of its authority: invitations, renewals |
 //! | [`database`] | a private PostgreSQL server |
 //! | [`postgres`] | one empty database per test on a server that the tests of a process share |
 //! | [`frames`] | HTTP/2 frame by frame, for attacks |
@@ -24,6 +25,7 @@
 //! | `screen` | the same on a pseudo-terminal; feature `screen` |
 
 pub mod actor;
+pub mod authority;
 pub mod database;
 pub mod frames;
 pub mod gate;

@@ -126,6 +126,13 @@ impl fmt::Debug for LocalMarket {
 impl LocalMarket {
     /// Mints an authority and opens a market.
     pub async fn open(options: LocalMarketOptions) -> Result<Self, LocalMarketError> {
+        let mut market = Self::prepare(options)?;
+        market.start().await?;
+        Ok(market)
+    }
+
+    /// Makes everything that a market needs, but does not start it.
+    pub(crate) fn prepare(options: LocalMarketOptions) -> Result<Self, LocalMarketError> {
         let folder = tempfile::Builder::new().prefix("souk-").tempdir()?;
         let pki = Pki::init(
             &folder.path().join("pki"),
@@ -146,7 +153,7 @@ impl LocalMarket {
         config.limits.buyer_calls_per_second = CALLS_PER_SECOND;
         config.limits.burst_calls = CALLS_PER_SECOND;
         (options.adjust)(&mut config);
-        let mut market = Self {
+        Ok(Self {
             folder: Arc::new(folder),
             pki: Arc::new(Mutex::new(pki)),
             config,
@@ -154,9 +161,12 @@ impl LocalMarket {
             clock: options.clock,
             issued_ago: options.issued_ago,
             running: None,
-        };
-        market.start().await?;
-        Ok(market)
+        })
+    }
+
+    /// Has the market use the certificate in a context from its next start on.
+    pub(crate) fn use_context(&mut self, folder: &Path) -> Result<(), LocalMarketError> {
+        Ok(self.config.tls.use_context(folder)?)
     }
 
     /// Opens the market again at the same address and on the same store, after [`LocalMarket::stop`].
@@ -172,10 +182,17 @@ impl LocalMarket {
     /// Opens another market with the same certificates on the same store, which must be one that can be
     /// shared.
     pub async fn beside(&self) -> Result<Self, LocalMarketError> {
+        self.beside_with(|_| ()).await
+    }
+
+    /// Like [`LocalMarket::beside`], with other settings.
+    pub async fn beside_with(&self, adjust: impl FnOnce(&mut Config)) -> Result<Self, LocalMarketError> {
+        let mut config = self.config.clone();
+        adjust(&mut config);
         let mut market = Self {
             folder: Arc::clone(&self.folder),
             pki: Arc::clone(&self.pki),
-            config: self.config.clone(),
+            config,
             port: Port::take(SocketAddr::new(self.port.address().ip(), 0))?,
             clock: self.clock,
             issued_ago: self.issued_ago,

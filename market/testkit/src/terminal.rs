@@ -3,15 +3,22 @@
 
 #![expect(clippy::expect_used, reason = "a test whose setup fails has failed")]
 
-use std::{process::Stdio, time::Duration};
+use std::{fs, path::Path, process::Stdio, time::Duration};
 
+use souk_certs::credentials::Credentials;
 use souk_client::ClientConfig;
+use souk_enrolment::{
+    code::InvitationId,
+    context::{Context, ContextFolder, Description, Generation},
+};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
     process::{Child, ChildStderr, ChildStdout, Command},
     time::timeout,
 };
+
+use crate::authority::LocalAuthority;
 
 /// The deadline for a program to exit or print a line.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -55,6 +62,64 @@ impl Terminal {
     /// Sets an environment variable for programs started from now on.
     pub fn set(&mut self, variable: &'static str, value: impl Into<String>) {
         self.variables.push((variable, value.into()));
+    }
+
+    /// Adds a context with the certificate of a party at its market, as `join` would have made it, and makes it the current
+    /// one of its role or not.
+    pub fn add_context(&self, name: &str, party: &ClientConfig, is_current: bool) {
+        self.write_context(name, party, None, is_current);
+    }
+
+    /// Adds the current context of a party whose certificate may have ended, and which the authority renews.
+    pub fn add_renewed_context(&self, name: &str, party: &ClientConfig, authority: &LocalAuthority) {
+        self.write_context(name, party, Some(authority), true);
+    }
+
+    /// Returns the folder of a context.
+    pub fn context(&self, name: &str) -> Context {
+        Context::at(self.home.path().join(".config/souk/contexts").join(name))
+    }
+
+    fn write_context(
+        &self,
+        name: &str,
+        party: &ClientConfig,
+        authority: Option<&LocalAuthority>,
+        is_current: bool,
+    ) {
+        let folder = ContextFolder::at(self.home.path().join(".config/souk"));
+        let (files, domain) = (&party.credentials, &party.trust_domain);
+        let text = |path: &Path| fs::read_to_string(path).expect("a file of the party");
+        let credentials = Credentials::load_for_renewal(files, domain, party.clock.now());
+        let credentials = credentials.expect("credentials");
+        let identity = credentials.identity().identity();
+        let mut invitation = [0; 8];
+        invitation.copy_from_slice(&credentials.identity().thumbprint()[..8]);
+        let description = Description {
+            identity,
+            name: name.to_owned(),
+            market: party.market.iter().cloned().collect(),
+            authority: authority.iter().map(|authority| authority.address().into()).collect(),
+            nearby: Vec::new(),
+            trust_domain: domain.clone(),
+            invitation: InvitationId(invitation),
+            ephemeral: false,
+        };
+        let bundle = authority.map(|authority| authority.pki().newest_bundle().expect("readable"));
+        let generation = Generation {
+            certificate: text(&files.cert),
+            key: text(&files.key_path()),
+            roots: text(&files.ca_path()),
+            lists: text(&files.crl_path()),
+            trust: bundle.flatten().map(|bundle| bundle.to_bytes()).unwrap_or_default(),
+        };
+        let name = name.parse().expect("a name");
+        let unique = party.random.uuid_v4();
+        let locked = folder.begin(&name, &description, unique).expect("a context");
+        locked.install(&generation).expect("installed");
+        if is_current {
+            folder.make_current(identity.role(), Some(&name), unique).expect("current");
+        }
     }
 
     /// Returns a command that runs the program here, with empty standard input and piped output.

@@ -89,7 +89,7 @@ async fn demo_has_a_screen_that_stays_readable_and_q_ends_it() {
         let mut screen = Screen::start_as_wide_as(columns, &terminal, &["demo"]);
         let is_whole = |text: &str| {
             let header: Vec<_> = text.lines().take(8).collect();
-            header.iter().any(|line| line.contains("eval \"$(market demo --env buyer)\""))
+            header.iter().any(|line| line.trim().starts_with("buyer join souk1"))
                 && header.iter().any(|line| line.trim() == "buyer search lantern")
                 && text.lines().last().is_some_and(|line| line.starts_with("q ends the demo"))
         };

@@ -28,6 +28,7 @@ mod rogue;
 mod rotation;
 mod streams;
 mod suspension;
+mod token_keys;
 mod tokens;
 mod top_talkers;
 mod unread;

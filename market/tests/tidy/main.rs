@@ -46,7 +46,8 @@ fn sources() -> Vec<Source> {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             if path.is_dir() {
                 // Skip build output, git's own files, minted certificates and packages.
-                if !["target", ".git", "pki", "node_modules"].contains(&name.as_str()) {
+                let is_skipped = ["target", ".git", "node_modules"].contains(&name.as_str());
+                if !is_skipped && !path.ends_with("certs/pki") {
                     folders.push(path);
                 }
             } else if let Ok(text) = fs::read_to_string(&path) {

@@ -99,8 +99,13 @@ async fn credentials_that_do_not_work_are_an_identity_error() {
     fs::write(&not_pem, "no certificate").expect("written");
 
     alice.run(&["items", "--cert", "no/such.pem"]).await.assert_fails(4, &["no/such.pem", "does not exist"]);
-    alice.run(&["items", "--key", &key]).await.assert_fails(4, &["does not belong"]);
-    alice.run(&["items", "--ca", &foreign_ca]).await.assert_fails(4, &["was not signed by"]);
+    let cert = market.identity(Role::Seller, "alice").await.expect("a certificate").credentials.cert;
+    let cert = cert.display().to_string();
+    let own = ["items", "--cert", &cert];
+    alice.run(&[&own[..], &["--key", &key]].concat()).await.assert_fails(4, &["does not belong"]);
+    alice.run(&[&own[..], &["--ca", &foreign_ca]].concat()).await.assert_fails(4, &["was not signed by"]);
+    // They belong to a certificate of the same source, and her own is named by a variable.
+    alice.run(&["items", "--key", &key]).await.assert_fails(2, &["--key belongs to a certificate", "--cert"]);
     for file in [&empty, &not_pem] {
         let file = file.display().to_string();
         alice.run(&["items", "--cert", &file]).await.assert_fails(4, &["BEGIN CERTIFICATE"]);

@@ -71,7 +71,10 @@ async fn refusals_use_words_and_commands_of_the_program() {
     let bob = Terminal::of(SELLER, &market.identity(Role::Buyer, "bob").await.expect("a certificate"));
     let ran = bob.run(&["doctor"]).await;
     assert_eq!(ran.code, 4, "{ran:?}");
-    assert!(ran.out.contains("is buyer, not seller") && ran.out.contains("gen-certs.sh seller"), "{ran:?}");
+    assert!(
+        ran.out.contains("is buyer, not seller") && ran.out.contains("gen-certs.sh invite seller"),
+        "{ran:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,7 +14,9 @@ async fn shell_without_a_certificate_explains_how_to_get_one_and_ends() {
     let terminal = Terminal::bare(SELLER);
     let mut screen = Screen::start_as_wide_as(WIDTHS[1], &terminal, &["shell"]);
     screen
-        .until(|text| text.contains("gen-certs.sh seller") && text.contains("no certificate was named"))
+        .until(|text| {
+            text.contains("gen-certs.sh invite seller") && text.contains("no certificate was named")
+        })
         .await;
     assert_eq!(screen.end().await, 2);
 }

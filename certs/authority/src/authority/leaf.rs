@@ -71,7 +71,7 @@ impl Authority {
     }
 
     /// Signs a leaf for a public key. The caller must have verified that the party holds the private key.
-    pub(super) fn sign(
+    pub(crate) fn sign(
         &self,
         identity: &Identity,
         key: &impl PublicKeyData,

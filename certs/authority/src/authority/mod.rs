@@ -23,6 +23,7 @@ use time::{Duration, OffsetDateTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 pub use leaf::{Issued, LEAF_VALIDITY, LeafOptions};
+pub(crate) use request::ProvenKey;
 pub use revocation::{CRL_VALIDITY, Revocation};
 
 /// Validity of a root: ten years.
@@ -142,6 +143,11 @@ impl Authority {
     #[must_use]
     pub fn not_after(&self) -> OffsetDateTime {
         self.not_after
+    }
+
+    /// Returns the root certificate with its key, to sign something else than a certificate or a list.
+    pub(crate) fn signer(&self) -> (&CertificateDer<'static>, &KeyPair) {
+        (&self.certificate, self.issuer.key())
     }
 
     /// Returns the root's private key in PKCS#8 PEM, as written to `ca.key`. Its holder can impersonate every

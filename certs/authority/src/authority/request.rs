@@ -1,6 +1,8 @@
 //! Certificate signing requests (PKCS#10, RFC 2986), for a party that generates its key itself, so that the
 //! key never leaves its machine.
 
+use aws_lc_rs::digest::{SHA256, digest};
+use data_encoding::HEXLOWER;
 use rcgen::PublicKeyData;
 use rustls_pki_types::CertificateSigningRequestDer;
 use rustls_pki_types::pem::PemObject;
@@ -33,38 +35,50 @@ impl Authority {
             .map_err(|problem| AuthorityError::Pem { file: "the signing request", problem })?;
         let der = CertificateSigningRequestDer::from_pem_slice(request_pem.as_bytes())
             .map_err(|_| AuthorityError::Request)?;
-        self.sign(identity, &proven_key(&der)?, options, now)
+        self.sign(identity, &ProvenKey::of(&der)?, options, now)
     }
-}
-
-/// Returns the request's public key after verifying the request's signature, which proves that the sender
-/// holds the private key.
-///
-/// This doesn't use rcgen's parser, because that rejects requests with extensions that it doesn't know. They
-/// are ignored here in any case.
-fn proven_key(der: &CertificateSigningRequestDer<'_>) -> Result<P256Key, AuthorityError> {
-    let (rest, request) = X509CertificationRequest::from_der(der).map_err(|_| AuthorityError::Request)?;
-    if !rest.is_empty() {
-        return Err(AuthorityError::Request);
-    }
-    let key = &request.certification_request_info.subject_pki;
-    let spki = rcgen::SubjectPublicKeyInfo::from_der(key.raw).map_err(|_| AuthorityError::RequestKey)?;
-    if spki.algorithm() != &rcgen::PKCS_ECDSA_P256_SHA256 {
-        return Err(AuthorityError::RequestKey);
-    }
-    request.verify_signature().map_err(|_| AuthorityError::RequestSignature)?;
-    Ok(P256Key(spki))
 }
 
 /// A P-256 public key whose holder has proven possession of the private key.
-struct P256Key(rcgen::SubjectPublicKeyInfo);
+#[derive(Debug)]
+pub(crate) struct ProvenKey {
+    key: rcgen::SubjectPublicKeyInfo,
+    sha256: String,
+}
 
-impl PublicKeyData for P256Key {
+impl ProvenKey {
+    /// Returns the request's public key after verifying the request's signature, which proves that the sender
+    /// holds the private key.
+    ///
+    /// This doesn't use rcgen's parser, because that rejects requests with extensions that it doesn't know. They
+    /// are ignored here in any case.
+    pub(crate) fn of(der: &[u8]) -> Result<Self, AuthorityError> {
+        let (rest, request) = X509CertificationRequest::from_der(der).map_err(|_| AuthorityError::Request)?;
+        if !rest.is_empty() {
+            return Err(AuthorityError::Request);
+        }
+        let info = &request.certification_request_info.subject_pki;
+        let key = rcgen::SubjectPublicKeyInfo::from_der(info.raw).map_err(|_| AuthorityError::RequestKey)?;
+        if key.algorithm() != &rcgen::PKCS_ECDSA_P256_SHA256 {
+            return Err(AuthorityError::RequestKey);
+        }
+        request.verify_signature().map_err(|_| AuthorityError::RequestSignature)?;
+        let sha256 = HEXLOWER.encode(digest(&SHA256, info.raw).as_ref());
+        Ok(ProvenKey { key, sha256 })
+    }
+
+    /// Returns the SHA-256 of the SubjectPublicKeyInfo, in lower-case hexadecimal.
+    pub(crate) fn sha256(&self) -> &str {
+        &self.sha256
+    }
+}
+
+impl PublicKeyData for ProvenKey {
     fn der_bytes(&self) -> &[u8] {
-        self.0.der_bytes()
+        self.key.der_bytes()
     }
 
     fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
-        self.0.algorithm()
+        self.key.algorithm()
     }
 }

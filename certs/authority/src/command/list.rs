@@ -19,7 +19,7 @@ pub(super) struct Args {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Output {
+pub(super) enum Output {
     /// Columns aligned for reading
     Table,
     /// JSON array with one object per party
@@ -42,7 +42,10 @@ impl Args {
         let rows: Vec<Row> = Pki::open(dir)?.parties().iter().map(|party| Row::new(party, now)).collect();
         match self.output {
             Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(&rows)?)?,
-            Output::Table => write_table(&rows, out)?,
+            Output::Table => {
+                let cells: Vec<_> = rows.iter().map(Row::cells).collect();
+                write_table(["NAME", "ROLE", "UUID", "SERIAL", "EXPIRES", "STATUS"], &cells, out)?;
+            }
         }
         Ok(())
     }
@@ -67,10 +70,13 @@ impl Row {
 }
 
 /// Writes the rows with columns as wide as their widest cell. All cells are ASCII, so bytes are columns.
-fn write_table(rows: &[Row], out: &mut dyn Write) -> std::io::Result<()> {
-    const HEADINGS: [&str; 6] = ["NAME", "ROLE", "UUID", "SERIAL", "EXPIRES", "STATUS"];
-    let lines: Vec<_> = std::iter::once(HEADINGS).chain(rows.iter().map(Row::cells)).collect();
-    let widths: [usize; 6] =
+pub(super) fn write_table<const N: usize>(
+    headings: [&str; N],
+    rows: &[[&str; N]],
+    out: &mut dyn Write,
+) -> std::io::Result<()> {
+    let lines: Vec<_> = std::iter::once(&headings).chain(rows).collect();
+    let widths: [usize; N] =
         std::array::from_fn(|column| lines.iter().map(|line| line[column].len()).max().unwrap_or(0));
     for line in &lines {
         let padded: Vec<_> = line.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();

@@ -3,14 +3,19 @@
 //! Data goes to stdout, errors to stderr. Exit codes are consistent with the other programs: 0 ok, 1 error, 2
 //! usage, 3 no such certificate, 5 conflict with an existing file or state.
 
+mod audit;
 mod bundle;
 mod crl;
 mod init;
+mod invitations;
+mod invite;
 mod issue;
 mod list;
+mod public;
 mod renew;
 mod revoke;
 mod root;
+mod serve;
 mod sign;
 mod token_key;
 
@@ -18,11 +23,24 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use souk_certs::clock::Clock;
 use souk_certs::identity::Role;
 use souk_help::{Guide, GuideError};
 use time::OffsetDateTime;
 
+use crate::enrolment::ServeError;
+use crate::invitation::book::BookError;
+use crate::log::LogError;
 use crate::pki::{Party, PkiError};
+
+/// Exit codes, consistent with the other programs.
+const ERROR: u8 = 1;
+const USAGE: u8 = 2;
+const NOT_FOUND: u8 = 3;
+const CONFLICT: u8 = 5;
+
+/// The folder, unless another is given or found.
+const PKI: &str = "certs/pki";
 
 /// Issues and manages the certificates of a Souk market.
 ///
@@ -31,16 +49,10 @@ use crate::pki::{Party, PkiError};
 #[derive(Debug, Parser)]
 #[command(name = "gen-certs", version, after_help = EXAMPLES)]
 pub struct Cli {
-    /// Folder of the authority and all certificates
-    #[arg(
-        long,
-        global = true,
-        env = "SOUK_PKI",
-        hide_env_values = true,
-        default_value = "certs/pki",
-        value_name = "DIR"
-    )]
-    dir: PathBuf,
+    /// Folder of the authority and all certificates [default: certs/pki, or ~/.local/share/souk if that holds
+    /// an authority and certs/pki is not there]
+    #[arg(long, global = true, env = "SOUK_PKI", hide_env_values = true, value_name = "DIR")]
+    dir: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -79,6 +91,16 @@ enum Command {
     Root(root::Args),
     /// List every party and its certificate
     List(list::Args),
+    /// Run the enrolment service, from which newcomers get their certificates with a code
+    Serve(serve::Args),
+    /// Print a code with which a newcomer gets a certificate
+    Invite(invite::Args),
+    /// List or cancel invitations
+    #[command(after_help = "Example:\n  gen-certs invitations")]
+    Invitations(invitations::Args),
+    /// Read or verify the log of the enrolment service
+    #[command(after_help = "Example:\n  gen-certs audit verify")]
+    Audit(audit::Args),
     /// Pack the files that a party's machine needs into a tar archive
     Bundle(bundle::Args),
     #[command(flatten)]
@@ -100,7 +122,7 @@ impl Cli {
     /// Returns the [`PkiError`] of the operation, or an error of reading a request or writing to `out`.
     /// [`exit_code`] maps it to the exit code.
     pub fn run(&self, now: OffsetDateTime, out: &mut dyn Write) -> anyhow::Result<()> {
-        let dir = self.dir.as_path();
+        let dir = &self.dir.clone().unwrap_or_else(found);
         match &self.command {
             Command::Init(args) => args.run(dir, now, out),
             Command::Seller(args) => args.run(dir, Role::Seller, now, out),
@@ -114,31 +136,69 @@ impl Cli {
             Command::Root(args) => args.run(dir, now, out),
             Command::List(args) => args.run(dir, now, out),
             Command::Bundle(args) => args.run(dir, now, out),
+            Command::Serve(args) => args.run(dir, Clock::SYSTEM, out),
+            Command::Invite(args) => args.run(dir, now, out),
+            Command::Invitations(args) => args.run(dir, now, out),
+            Command::Audit(args) => args.run(dir, out),
             Command::Guide(guide) => Ok(guide.run(Self::command(), out)?),
         }
     }
+}
+
+/// Returns the folder to use if none is given: `certs/pki`, or the one of `market serve --authority` if only that is there.
+fn found() -> PathBuf {
+    let here = PathBuf::from(PKI);
+    if here.exists() {
+        return here;
+    }
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let data = set("XDG_DATA_HOME").or_else(|| set("HOME").map(|home| home.join(".local/share")));
+    data.map(|data| data.join("souk")).filter(|dir| dir.join("ca.pem").exists()).unwrap_or(here)
 }
 
 /// Returns the exit code for the error of a failed command.
 #[must_use]
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     if let Some(GuideError::NoSuchCommand(_)) = error.downcast_ref() {
-        return 2;
+        return USAGE;
     }
-    match error.downcast_ref::<PkiError>() {
-        Some(PkiError::Name(_) | PkiError::MarketName) => 2,
-        Some(PkiError::UnknownParty { .. } | PkiError::NotInitialised { .. }) => 3,
-        Some(
-            PkiError::Initialised { .. }
-            | PkiError::NameTaken { .. }
-            | PkiError::FileInTheWay { .. }
-            | PkiError::UuidTaken { .. }
-            | PkiError::RootRetiring
-            | PkiError::NoRootRetiring
-            | PkiError::SignedByRetiring { .. }
-            | PkiError::Revoked { .. },
-        ) => 5,
-        _ => 1,
+    if let Some(LogError::Broken(_)) = error.downcast_ref() {
+        return CONFLICT;
+    }
+    let folder = match error.downcast_ref() {
+        Some(ServeError::Folder(error)) => Some(error),
+        _ => error.downcast_ref(),
+    };
+    folder.map_or(ERROR, of_folder)
+}
+
+fn of_folder(error: &PkiError) -> u8 {
+    match error {
+        PkiError::Name(_) | PkiError::MarketName | PkiError::Reserved { .. } => USAGE,
+        PkiError::UnknownParty { .. } | PkiError::NotInitialised { .. } | PkiError::NotSetUp { .. } => {
+            NOT_FOUND
+        }
+        PkiError::Initialised { .. }
+        | PkiError::NameTaken { .. }
+        | PkiError::Known { .. }
+        | PkiError::OtherRole { .. }
+        | PkiError::FileInTheWay { .. }
+        | PkiError::UuidTaken { .. }
+        | PkiError::RootRetiring
+        | PkiError::NoRootRetiring
+        | PkiError::SignedByRetiring { .. }
+        | PkiError::Revoked { .. } => CONFLICT,
+        PkiError::Book(error) => of_book(error),
+        _ => ERROR,
+    }
+}
+
+fn of_book(error: &BookError) -> u8 {
+    match error {
+        BookError::Validity => USAGE,
+        BookError::Unknown { .. } => NOT_FOUND,
+        BookError::Invited { .. } | BookError::NotOpen { .. } | BookError::Full => CONFLICT,
+        _ => ERROR,
     }
 }
 

@@ -22,7 +22,9 @@ impl Args {
             count => writeln!(out, "revoked      {count} certificate(s) of {}", self.name)?,
         }
         writeln!(out, "revocations  {} (number {})", dir.join("crl.pem").display(), pki.crl_number())?;
-        writeln!(out, "next         copy crl.pem to the market")?;
+        if pki.setup().is_none() {
+            writeln!(out, "next         copy crl.pem to the market")?;
+        }
         Ok(())
     }
 }

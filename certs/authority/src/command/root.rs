@@ -26,6 +26,10 @@ enum Step {
         /// Retire it even if parties still have only its certificates, which then become invalid
         #[arg(long)]
         force: bool,
+        /// Retire it because others know its key. Its certificates become invalid at once, and everybody who has
+        /// not followed the change yet has to join again
+        #[arg(long, conflicts_with = "force")]
+        compromised: bool,
     },
 }
 
@@ -35,15 +39,34 @@ impl Args {
         match self.step {
             Step::New => {
                 pki.new_root(now)?;
+                if pki.setup().is_some() {
+                    writeln!(
+                        out,
+                        "authorities  {} contains both; open invitations are cancelled",
+                        dir.join("ca.pem").display()
+                    )?;
+                    writeln!(
+                        out,
+                        "next: parties follow by themselves; when gen-certs root retire names none, retire the old one"
+                    )?;
+                    return Ok(());
+                }
                 writeln!(out, "authorities  {} contains both", dir.join("ca.pem").display())?;
                 writeln!(out, "next:")?;
                 writeln!(out, "  1. copy ca.pem and crl.pem to the market and to every party")?;
                 writeln!(out, "  2. gen-certs.sh renew --all, and copy each party's .pem and .key to it")?;
                 writeln!(out, "  3. gen-certs.sh root retire, and copy ca.pem and crl.pem once more")?;
             }
-            Step::Retire { force } => {
-                pki.retire_root(force, now)?;
+            Step::Retire { force, compromised } => {
+                if compromised {
+                    pki.retire_compromised_root(now)?;
+                } else {
+                    pki.retire_root(force, now)?;
+                }
                 writeln!(out, "authority    {} contains only the new one", dir.join("ca.pem").display())?;
+                if pki.setup().is_some() {
+                    return Ok(());
+                }
                 writeln!(out, "next: copy ca.pem and crl.pem to the market and to every party")?;
             }
         }

@@ -13,6 +13,15 @@ use super::PkiError;
 use super::folder;
 use crate::authority::AuthorityError;
 
+/// Names of our files that are not recognized by their kind.
+const OURS: [&str; 5] = [
+    "index.json",
+    super::setup::FILE,
+    crate::invitation::book::FILE,
+    crate::log::FILE,
+    crate::trust::publish::FOLDER,
+];
+
 /// Ensures that the folder contains no files of an authority. With `force` they are moved to a subfolder
 /// `replaced-TIME`, rather than deleted, since the old keys can't be recreated. Files of other kinds are left
 /// alone, because the folder may be shared with other programs.
@@ -21,7 +30,8 @@ pub(super) fn make_room(dir: &Path, force: bool, now: OffsetDateTime) -> Result<
     for entry in fs::read_dir(dir).map_err(PkiError::io(dir))? {
         let path = entry.map_err(PkiError::io(dir))?.path();
         let kind = path.extension().and_then(|kind| kind.to_str());
-        if matches!(kind, Some("pem" | "key" | "tar")) || path.ends_with("index.json") {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if matches!(kind, Some("pem" | "key" | "tar")) || OURS.contains(&name) {
             ours.push(path);
         }
     }

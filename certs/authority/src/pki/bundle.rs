@@ -117,6 +117,8 @@ fn first_steps(party: &Party) -> String {
              {role} --market MARKET_HOST:7443 --cert {name}.pem shell\n\n\
              With SOUK_MARKET and SOUK_CERT set in the environment, the two flags can be left out.\n"
         ),
+        // It has no bundle, because it stays where its key is.
+        Role::Authority => String::new(),
         Role::Operator => format!("\nWherever a program asks for --cert, give it {name}.pem.\n"),
     }
 }

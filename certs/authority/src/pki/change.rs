@@ -10,8 +10,9 @@ use uuid::Uuid;
 use super::begin;
 use super::folder::{self, Secrecy};
 use super::index::{Record, RoleName, to_hex};
-use super::{InitOptions, IssueOptions, MARKET, Party, PartyName, Pki, PkiError};
+use super::{AUTHORITY, InitOptions, IssueOptions, MARKET, Party, PartyName, Pki, PkiError};
 use crate::authority::{Issued, LEAF_VALIDITY, LeafOptions};
+use crate::log::{Did, Entry};
 
 impl Pki {
     /// Issues a key and a certificate to a new party, with a new identity unless `options` has a UUID.
@@ -58,7 +59,7 @@ impl Pki {
             let identity = Identity::new(role, uuid);
             let leaf = pki.leaf_options(&name, options.validity);
             let signed = pki.authority.sign_csr(request_pem, &identity, &leaf, now)?;
-            pki.put(&name, identity, &leaf, &signed, None, now)
+            pki.put(&name, identity, &leaf, &signed, Origin::of(Key::Unknown), now)
         })
     }
 
@@ -74,7 +75,7 @@ impl Pki {
     /// variants if signing or writing a file fails.
     pub fn renew(&mut self, name: &str, reinstate: bool, now: OffsetDateTime) -> Result<Party, PkiError> {
         self.change(|pki| {
-            let record = pki.record(name)?.clone();
+            let record = pki.named(name)?.clone();
             if record.revoked.is_some() && !reinstate {
                 return Err(PkiError::Revoked { name: record.name.to_string() });
             }
@@ -95,8 +96,11 @@ impl Pki {
     /// Returns [`PkiError::UnknownParty`], and other variants if signing or writing a file fails.
     pub fn revoke(&mut self, name: &str, now: OffsetDateTime) -> Result<usize, PkiError> {
         self.change(|pki| {
-            let name = pki.record(name)?.name.clone();
+            let name = pki.named(name)?.name.clone();
             let revoked = pki.index.revoke(&name, now);
+            pki.save()?;
+            let count = u64::try_from(revoked).unwrap_or(u64::MAX);
+            pki.record(&[Entry { name: Some(name.to_string()), count, ..Entry::new(Did::Revoke) }], now)?;
             pki.write_crl(now)?;
             Ok(revoked)
         })
@@ -107,7 +111,24 @@ impl Pki {
     /// # Errors
     /// Returns an error if signing or writing a file fails.
     pub fn refresh_crl(&mut self, now: OffsetDateTime) -> Result<u64, PkiError> {
-        self.change(|pki| pki.write_crl(now).map(|()| pki.index.crl_number))
+        self.skip_to(0, now)
+    }
+
+    /// Signs a new revocation list with a number of at least `number`, and publishes a trust bundle with a sequence of at
+    /// least that. After the folder was restored from a backup, this goes past what it had given out since. Returns the
+    /// list's number.
+    ///
+    /// # Errors
+    /// Returns an error if signing or writing a file fails.
+    pub fn skip_to(&mut self, number: u64, now: OffsetDateTime) -> Result<u64, PkiError> {
+        self.change(|pki| {
+            // Both are increased by one when they are used.
+            let before = number.saturating_sub(1);
+            pki.index.crl_number = pki.index.crl_number.max(before);
+            let sequence = i64::try_from(before).unwrap_or(i64::MAX - 1);
+            pki.index.trust_sequence = pki.index.trust_sequence.max(sequence);
+            pki.write_crl(now).map(|()| pki.index.crl_number)
+        })
     }
 
     /// Generates a new token-signing key. The current key becomes the previous one, whose tokens the market
@@ -138,12 +159,18 @@ impl Pki {
             validity: LEAF_VALIDITY,
         };
         let (signed, key) = self.authority.issue(&Identity::Market, &leaf, now)?;
-        self.put(&name, Identity::Market, &leaf, &signed, Some(&key), now)
+        self.put(&name, Identity::Market, &leaf, &signed, Origin::of(Key::Here(&key)), now)
     }
 
     /// Signs the next revocation list. The index with the new number is saved before the list is written, so
     /// that no number is used twice even if the process is killed in between.
     pub(super) fn write_crl(&mut self, now: OffsetDateTime) -> Result<(), PkiError> {
+        self.sign_lists(now)?;
+        self.publish_changes(now)
+    }
+
+    /// Like [`Pki::write_crl`], for a caller that publishes the trust bundle.
+    pub(super) fn sign_lists(&mut self, now: OffsetDateTime) -> Result<(), PkiError> {
         self.index.crl_number += 1;
         self.save()?;
         let (number, revocations) = (self.index.crl_number, self.index.revocations(now)?);
@@ -158,10 +185,10 @@ impl Pki {
 
     /// Runs a change under the lock, on freshly read files: another process may have changed the folder since
     /// it was opened.
-    pub(super) fn change<T>(
+    pub(crate) fn change<T, E: From<PkiError>>(
         &mut self,
-        change: impl FnOnce(&mut Self) -> Result<T, PkiError>,
-    ) -> Result<T, PkiError> {
+        change: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
         let _lock = folder::lock(&self.dir)?;
         *self = Self::open_with(&self.dir, self.random)?;
         change(self)
@@ -172,7 +199,7 @@ impl Pki {
         folder::write(path, contents, secrecy, self.random.uuid_v4())
     }
 
-    fn save(&self) -> Result<(), PkiError> {
+    pub(super) fn save(&self) -> Result<(), PkiError> {
         self.write(&self.path("index.json"), self.index.to_json()?.as_bytes(), Secrecy::Secret)
     }
 
@@ -200,7 +227,7 @@ impl Pki {
 
     /// Returns the options for a party's next certificate. DNS names and IP addresses carry over from the
     /// current one.
-    fn leaf_options(&self, name: &PartyName, validity: time::Duration) -> LeafOptions {
+    pub(super) fn leaf_options(&self, name: &PartyName, validity: time::Duration) -> LeafOptions {
         let (dns, ip) = self
             .index
             .current(name)
@@ -209,7 +236,7 @@ impl Pki {
         LeafOptions { common_name: name.to_string(), dns, ip, validity }
     }
 
-    fn mint(
+    pub(super) fn mint(
         &mut self,
         name: &PartyName,
         identity: Identity,
@@ -218,17 +245,17 @@ impl Pki {
     ) -> Result<Party, PkiError> {
         let leaf = self.leaf_options(name, validity);
         let (signed, key) = self.authority.issue(&identity, &leaf, now)?;
-        self.put(name, identity, &leaf, &signed, Some(&key), now)
+        self.put(name, identity, &leaf, &signed, Origin::of(Key::Here(&key)), now)
     }
 
     /// Records a signed certificate in the index, then replaces the party's files.
-    fn put(
+    pub(super) fn put(
         &mut self,
         name: &PartyName,
         identity: Identity,
         leaf: &LeafOptions,
         signed: &Issued,
-        key: Option<&str>,
+        Origin { key, entry }: Origin<'_>,
         now: OffsetDateTime,
     ) -> Result<Party, PkiError> {
         let record = Record {
@@ -239,7 +266,11 @@ impl Pki {
             not_before: signed.peer.not_before(),
             not_after: signed.peer.not_after(),
             revoked: None,
-            key_elsewhere: key.is_none(),
+            key_elsewhere: !matches!(key, Key::Here(_)),
+            key_sha256: match key {
+                Key::Elsewhere(sha256) => Some(sha256.to_owned()),
+                Key::Here(_) | Key::Unknown => None,
+            },
             dns: leaf.dns.clone(),
             ip: leaf.ip.clone(),
         };
@@ -248,8 +279,16 @@ impl Pki {
         // they could no longer be revoked by name.
         let replaced = self.index.current(name).is_some_and(|current| current.identity() != identity)
             && self.index.revoke(name, now) > 0;
+        let entry = Entry {
+            name: Some(name.to_string()),
+            role: Some(identity.role().as_str()),
+            serial: Some(record.serial.clone()),
+            ..entry
+        };
         self.index.certificates.push(record);
         self.save()?;
+        // Before the certificate is in a file, so that nobody has one that the log does not mention.
+        self.record(&[entry], now)?;
         if replaced {
             self.write_crl(now)?;
         }
@@ -260,17 +299,60 @@ impl Pki {
             )?;
         }
         // The certificate comes last: once `NAME.pem` exists, so do its key and its index entry.
-        if let (Some(path), Some(key)) = (&party.key, key) {
+        if let (Some(path), Key::Here(key)) = (&party.key, key) {
             self.write(path, key.as_bytes(), Secrecy::Secret)?;
         }
-        self.write(&party.cert, signed.certificate_pem.as_bytes(), Secrecy::Public)?;
+        // The enrolment service sends the root after its own certificate, because newcomers know only the root's hash.
+        let root = if identity == Identity::Authority { self.authority.certificate_pem() } else { "" };
+        let chain = format!("{}{root}", signed.certificate_pem);
+        self.write(&party.cert, chain.as_bytes(), Secrecy::Public)?;
         Ok(party)
     }
+}
+
+/// What a new certificate is due to.
+pub(super) struct Origin<'a> {
+    key: Key<'a>,
+    /// The entry of the log. Name, role and serial number are added.
+    entry: Entry,
+}
+
+impl<'a> Origin<'a> {
+    fn of(key: Key<'a>) -> Self {
+        Origin { key, entry: Entry::new(Did::Issue) }
+    }
+
+    /// Returns the origin of a certificate that was asked for over the network, for the public key with this SHA-256.
+    pub(super) fn network(key_sha256: &'a str, entry: Entry) -> Self {
+        Origin { key: Key::Elsewhere(key_sha256), entry }
+    }
+}
+
+/// Where the private key of a new certificate is.
+#[derive(Clone, Copy)]
+enum Key<'a> {
+    /// In the folder, as this PEM.
+    Here(&'a str),
+    /// Elsewhere; the certificate was asked for over the network, for the public key with this SHA-256.
+    Elsewhere(&'a str),
+    /// Elsewhere; the operator has signed a request.
+    Unknown,
 }
 
 /// Parses a party name and checks it against the role. The name `market` is reserved for the market, whose
 /// files another party's would otherwise overwrite.
 fn party_name(name: &str, role: Role) -> Result<PartyName, PkiError> {
     let name: PartyName = name.parse()?;
+    check_reserved(&name)?;
+    if role == Role::Authority {
+        return Err(PkiError::Reserved { name: role.to_string() });
+    }
     if (role == Role::Market) == (name.as_str() == MARKET) { Ok(name) } else { Err(PkiError::MarketName) }
+}
+
+/// Refuses names of the enrolment service for new parties. A folder made before there was one may contain them, so they
+/// are no malformed names.
+pub(super) fn check_reserved(name: &PartyName) -> Result<(), PkiError> {
+    let is_reserved = [AUTHORITY, crate::trust::publish::FOLDER].contains(&name.as_str());
+    if is_reserved { Err(PkiError::Reserved { name: name.to_string() }) } else { Ok(()) }
 }

@@ -3,11 +3,16 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use souk_certs::identity::Role;
+use souk_enrolment::code::CodeError;
 use thiserror::Error;
 use uuid::Uuid;
 
 use super::PartyNameError;
 use crate::authority::AuthorityError;
+use crate::invitation::book::BookError;
+use crate::log::LogError;
+use crate::trust::publish::PublishError;
 
 /// Why reading or changing the folder failed.
 #[derive(Debug, Error)]
@@ -59,6 +64,57 @@ pub enum PkiError {
     /// The name `market` was requested for another role, or another name for the market.
     #[error("the name 'market' is reserved for the market, which gen-certs.sh init creates; choose another")]
     MarketName,
+    /// The name is the enrolment service's, or the role is.
+    #[error("'{name}' is reserved for the enrolment service; choose another")]
+    Reserved {
+        /// The requested name.
+        name: String,
+    },
+    /// An invitation is for a name that a party has.
+    #[error(
+        "there is already a party named '{name}'; choose another name, or invite it to get another certificate for the same identity with --again"
+    )]
+    Known {
+        /// The requested name.
+        name: String,
+    },
+    /// An invitation to join again is for another role than the party's.
+    #[error("'{name}' is a {role}; its role can't change")]
+    OtherRole {
+        /// The requested name.
+        name: String,
+        /// The role of that party.
+        role: Role,
+    },
+    /// `authority.toml` can't be used.
+    #[error("{} cannot be used: {reason}; correct it, or have it written by gen-certs serve --public", path.display())]
+    Setup {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, as part of a sentence.
+        reason: String,
+    },
+    /// No enrolment service is set up.
+    #[error("no enrolment service is set up in {}; set one up with gen-certs serve --public HOST --market HOST:PORT", dir.display())]
+    NotSetUp {
+        /// Path of the folder.
+        dir: PathBuf,
+    },
+    /// `crl.pem` contains something else than revocation lists.
+    #[error("crl.pem cannot be used; sign it again with gen-certs crl")]
+    Lists,
+    /// A trust bundle can't be published or read.
+    #[error(transparent)]
+    Trust(#[from] PublishError),
+    /// The invitations can't be used, or don't take a change.
+    #[error(transparent)]
+    Book(#[from] BookError),
+    /// The authority's address is too long for an invitation code.
+    #[error(transparent)]
+    Code(#[from] CodeError),
+    /// The log can't be written.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// The party is revoked, and a renewal or a bundle would undo that.
     #[error("'{name}' is revoked; gen-certs.sh renew {name} --reinstate gives the same identity a new key")]
     Revoked {

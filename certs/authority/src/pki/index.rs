@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+use souk_certs::credentials::RENEWAL_GRACE;
 use souk_certs::identity::{Identity, Role, TrustDomain};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -10,8 +11,10 @@ use uuid::Uuid;
 use super::{PartyName, PkiError};
 use crate::authority::{CRL_VALIDITY, Revocation};
 
-/// Format version of the file. Other versions are rejected.
-const VERSION: u32 = 1;
+/// Format version of the file. Version 1 lacks the fields for enrolment, and is read too. Others are rejected.
+const VERSION: u32 = 2;
+/// The oldest version that is read.
+const OLDEST: u32 = 1;
 
 /// The contents of the file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -20,6 +23,12 @@ pub(super) struct Index {
     pub(super) trust_domain: TrustDomain,
     /// The number of the newest revocation list. Never decreases.
     pub(super) crl_number: u64,
+    /// The sequence of the newest trust bundle. Never decreases.
+    #[serde(default)]
+    pub(super) trust_sequence: i64,
+    /// The sequence at which the chain of trust bundles begins.
+    #[serde(default)]
+    pub(super) trust_floor: i64,
     /// Every certificate that was signed, oldest first. The last one of a party is its current one.
     pub(super) certificates: Vec<Record>,
 }
@@ -29,7 +38,7 @@ pub(super) struct Index {
 pub(super) struct Record {
     pub(super) name: PartyName,
     pub(super) role: RoleName,
-    /// The nil UUID for the market.
+    /// The nil UUID for markets and the authority.
     pub(super) uuid: Uuid,
     /// The serial number in lower-case hexadecimal, without leading zero bytes.
     pub(super) serial: String,
@@ -43,6 +52,9 @@ pub(super) struct Record {
     /// request.
     #[serde(default)]
     pub(super) key_elsewhere: bool,
+    /// The SHA-256 of the public key in lower-case hexadecimal, if the certificate was asked for over the network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) key_sha256: Option<String>,
     /// Additional DNS names of the certificate, kept so that a renewal has them too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) dns: Vec<String>,
@@ -77,14 +89,21 @@ impl Record {
 
 impl Index {
     pub(super) fn new(trust_domain: TrustDomain) -> Self {
-        Index { version: VERSION, trust_domain, crl_number: 0, certificates: Vec::new() }
+        Index {
+            version: VERSION,
+            trust_domain,
+            crl_number: 0,
+            trust_sequence: 0,
+            trust_floor: 0,
+            certificates: Vec::new(),
+        }
     }
 
     pub(super) fn parse(text: &str) -> Result<Self, PkiError> {
         let index: Index =
             serde_json::from_str(text).map_err(|error| PkiError::Index { reason: error.to_string() })?;
-        if index.version == VERSION {
-            return Ok(index);
+        if (OLDEST..=VERSION).contains(&index.version) {
+            return Ok(Index { version: VERSION, ..index });
         }
         Err(PkiError::Index {
             reason: format!("it has version {}, and this program knows {VERSION}", index.version),
@@ -111,24 +130,25 @@ impl Index {
         names.into_iter().filter_map(|name| self.current(name)).collect()
     }
 
-    /// Returns the newest certificate with a UUID, other than the market's.
+    /// Returns the newest certificate with a UUID, of a party that has one.
     pub(super) fn holder(&self, uuid: Uuid) -> Option<&Record> {
-        self.certificates.iter().rev().find(|record| record.uuid == uuid && record.role.0 != Role::Market)
+        let has_uuid = |role| !matches!(role, Role::Market | Role::Authority);
+        self.certificates.iter().rev().find(|record| record.uuid == uuid && has_uuid(record.role.0))
     }
 
-    /// Marks every certificate of a party that is neither expired nor revoked as revoked. Returns how many.
+    /// Marks every certificate of a party as revoked that is not yet and could still be used or renewed. Returns how many.
     pub(super) fn revoke(&mut self, name: &PartyName, now: OffsetDateTime) -> usize {
         let usable = |record: &&mut Record| {
-            record.name == *name && record.revoked.is_none() && record.not_after >= now
+            record.name == *name && record.revoked.is_none() && record.not_after + RENEWAL_GRACE >= now
         };
         self.certificates.iter_mut().filter(usable).map(|record| record.revoked = Some(now)).count()
     }
 
-    /// Returns the entries of the next revocation list. A revoked certificate stays on the list until it has
-    /// been expired for as long as a list is current (RFC 5280 §3.3 requires at least one list after the
-    /// expiry); then it is dropped, so that lists don't grow without bound.
+    /// Returns the entries of the next revocation list. A revoked certificate stays on the list for as long after its end
+    /// as it could be renewed, and then for as long as a list is current (RFC 5280 §3.3 requires at least one list after
+    /// that); then it is dropped, so that lists don't grow without bound.
     pub(super) fn revocations(&self, now: OffsetDateTime) -> Result<Vec<Revocation>, PkiError> {
-        const LISTED_AFTER_EXPIRY: Duration = CRL_VALIDITY;
+        const LISTED_AFTER_EXPIRY: Duration = Duration::days(2 * CRL_VALIDITY.whole_days());
         self.certificates
             .iter()
             .filter(|record| record.not_after + LISTED_AFTER_EXPIRY >= now)

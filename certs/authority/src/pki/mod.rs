@@ -13,6 +13,16 @@
 //! | `NAME.old.pem`, `NAME.old.key` | the certificate and key that the last renewal replaced, as a fallback |
 //! | `index.json` | the certificates that were signed, and which of them are revoked |
 //!
+//! Where an enrolment service is set up ([`Pki::set_up`]), also:
+//!
+//! | file | contents |
+//! |---|---|
+//! | `authority.toml` | where the service is reached, and the markets |
+//! | `authority.pem`, `authority.key` | the service's certificate, followed by the root, and its key |
+//! | `invitations.json` | the invitations, with the hash of each secret |
+//! | `trust/` | signed bundles of roots and revocation lists |
+//! | `audit.ndjson` | what happened |
+//!
 //! Key files are created with mode 0600 and the folder with 0700, so there is no moment at which others can
 //! read them. Files are replaced atomically, and a lock admits one changing process at a time. A certificate
 //! is recorded in the index before its file is written: if the process is killed in between, the index may
@@ -37,15 +47,20 @@
 mod begin;
 mod bundle;
 mod change;
+mod enrol;
 mod error;
 mod folder;
 mod index;
+mod invite;
 mod party;
 mod roots;
+mod setup;
+mod trust;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use rustls_pki_types::CertificateDer;
 use souk_certs::identity::TrustDomain;
 use souk_certs::random::Random;
 use time::{Duration, OffsetDateTime};
@@ -55,11 +70,16 @@ use crate::authority::{Authority, LEAF_VALIDITY};
 use folder::Secrecy;
 use index::{Index, Record};
 
+pub use enrol::{Enrolled, NotRenewed};
 pub use error::PkiError;
 pub use party::{Party, PartyName, PartyNameError, Status};
+pub use setup::{MAX_MARKETS, PORT, Setup};
 
 /// The party name reserved for the market; its files are `market.pem` and `market.key`.
 pub const MARKET: &str = "market";
+
+/// The party name reserved for the enrolment service.
+pub const AUTHORITY: &str = "authority";
 
 /// Options of [`Pki::init`]. By default, the market has no additional names, and an existing authority
 /// stays.
@@ -73,6 +93,8 @@ pub struct InitOptions {
     pub ip: Vec<IpAddr>,
     /// Replace an existing authority. Its files are moved to a subfolder `replaced-TIME`.
     pub force: bool,
+    /// Leave out the market's certificate and the token key, because markets join by invitation.
+    pub without_market: bool,
     /// The source of serial numbers, UUIDs and names of temporary files, as of [`Pki::open_with`].
     pub random: Random,
 }
@@ -104,12 +126,13 @@ pub struct Pki {
     /// The retiring root, during a change of root.
     retiring: Option<Authority>,
     index: Index,
+    setup: Option<Setup>,
     random: Random,
 }
 
 impl Pki {
-    /// Creates the folder with an authority, an empty revocation list, the market's certificate and its
-    /// token-signing key.
+    /// Creates the folder with an authority and an empty revocation list, and unless `options` says otherwise the market's
+    /// certificate and its token-signing key.
     ///
     /// # Errors
     /// Returns [`PkiError::Initialised`] if the folder already contains an authority and `force` is not set,
@@ -121,12 +144,16 @@ impl Pki {
         let random = options.random;
         let authority = Authority::create(&options.trust_domain, now, random)?;
         let index = Index::new(options.trust_domain.clone());
-        let mut pki = Pki { dir: dir.to_owned(), authority, retiring: None, index, random };
-        pki.write(&pki.path("token.key"), begin::token_key()?.as_bytes(), Secrecy::Secret)?;
+        let mut pki = Pki { dir: dir.to_owned(), authority, retiring: None, index, setup: None, random };
+        if !options.without_market {
+            pki.write(&pki.path("token.key"), begin::token_key()?.as_bytes(), Secrecy::Secret)?;
+        }
         pki.write(&pki.path("ca.key"), pki.authority.key_pem().as_bytes(), Secrecy::Secret)?;
         pki.write(&pki.path("ca.pem"), pki.authority.certificate_pem().as_bytes(), Secrecy::Public)?;
         pki.write_crl(now)?;
-        pki.issue_market(options, now)?;
+        if !options.without_market {
+            pki.issue_market(options, now)?;
+        }
         drop(lock);
         Ok(pki)
     }
@@ -156,7 +183,42 @@ impl Pki {
         let authority = load("ca.pem", "ca.key")?;
         let (cert, key) = roots::RETIRING;
         let retiring = if dir.join(cert).exists() { Some(load(cert, key)?) } else { None };
-        Ok(Pki { dir: dir.to_owned(), authority, retiring, index, random })
+        let setup = Setup::read(dir)?;
+        Ok(Pki { dir: dir.to_owned(), authority, retiring, index, setup, random })
+    }
+
+    /// Sets up the enrolment service, or changes where it and the markets are: issues the service's certificate unless there
+    /// is one, and publishes a trust bundle.
+    ///
+    /// # Errors
+    /// Returns [`PkiError::NameTaken`] if a party is called `authority`, [`PkiError::Setup`] if `setup` exceeds its bounds,
+    /// and other variants if signing or writing a file fails.
+    pub fn set_up(&mut self, setup: &Setup, now: OffsetDateTime) -> Result<(), PkiError> {
+        self.change(|pki| {
+            if pki.find(AUTHORITY).is_err() {
+                pki.issue_authority(now)?;
+            }
+            setup.write(pki)?;
+            pki.setup = Some(setup.clone());
+            pki.publish_changes(now)
+        })
+    }
+
+    /// Returns how the enrolment service is set up; `None` if there is none.
+    #[must_use]
+    pub fn setup(&self) -> Option<&Setup> {
+        self.setup.as_ref()
+    }
+
+    /// Returns the certificate of the root that signs.
+    #[must_use]
+    pub fn root(&self) -> &CertificateDer<'static> {
+        self.authority.certificate()
+    }
+
+    /// Returns the source of random values of this folder.
+    pub(crate) fn random(&self) -> Random {
+        self.random
     }
 
     /// Returns the path of the folder.
@@ -195,12 +257,18 @@ impl Pki {
         self.index.parties().into_iter().map(|record| self.party(record)).collect()
     }
 
+    /// Returns every certificate, the oldest first.
+    #[must_use]
+    pub fn certificates(&self) -> Vec<Party> {
+        self.index.certificates.iter().map(|record| self.party(record)).collect()
+    }
+
     /// Returns the party with that name.
     ///
     /// # Errors
     /// Returns [`PkiError::UnknownParty`] if there is none.
     pub fn find(&self, name: &str) -> Result<Party, PkiError> {
-        self.record(name).map(|record| self.party(record))
+        self.named(name).map(|record| self.party(record))
     }
 
     /// Returns the market as a party.
@@ -211,7 +279,7 @@ impl Pki {
         self.find(MARKET)
     }
 
-    fn record(&self, name: &str) -> Result<&Record, PkiError> {
+    fn named(&self, name: &str) -> Result<&Record, PkiError> {
         let unknown = || PkiError::UnknownParty { name: name.escape_default().to_string() };
         let name: PartyName = name.parse().map_err(|_| unknown())?;
         self.index.current(&name).ok_or_else(unknown)

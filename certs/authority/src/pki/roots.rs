@@ -37,7 +37,12 @@ impl Pki {
             pki.write(&pki.path("ca.key"), next.key_pem().as_bytes(), Secrecy::Secret)?;
             pki.write(&pki.path("ca.pem"), both.as_bytes(), Secrecy::Public)?;
             pki.retiring = Some(std::mem::replace(&mut pki.authority, next));
-            pki.write_crl(now)
+            pki.write_crl(now)?;
+            // Newcomers must get to know the new root, whose certificates outlast the old one's.
+            if pki.setup.is_some() {
+                pki.issue_authority(now)?;
+            }
+            Ok(())
         })
     }
 
@@ -48,6 +53,21 @@ impl Pki {
     /// without `force` if it would invalidate certificates in use, and other variants if signing or a file
     /// operation fails.
     pub fn retire_root(&mut self, force: bool, now: OffsetDateTime) -> Result<(), PkiError> {
+        self.retire(force, false, now)
+    }
+
+    /// Finishes the change because the retiring root's key is known to others. Certificates that it has signed become
+    /// invalid at once, and the chain of trust bundles begins again: nobody can follow the change, so everybody who has not
+    /// followed it yet has to join again.
+    ///
+    /// # Errors
+    /// Returns [`PkiError::NoRootRetiring`] if no change is in progress, and other variants if signing or a file operation
+    /// fails.
+    pub fn retire_compromised_root(&mut self, now: OffsetDateTime) -> Result<(), PkiError> {
+        self.retire(true, true, now)
+    }
+
+    fn retire(&mut self, force: bool, is_compromised: bool, now: OffsetDateTime) -> Result<(), PkiError> {
         self.change(|pki| {
             let Some(retiring) = &pki.retiring else { return Err(PkiError::NoRootRetiring) };
             let left: Vec<_> = pki
@@ -61,8 +81,9 @@ impl Pki {
             }
             let own = pki.authority.certificate_pem().to_owned();
             pki.write(&pki.path("ca.pem"), own.as_bytes(), Secrecy::Public)?;
-            pki.retiring = None;
-            pki.write_crl(now)?;
+            let Some(retired) = pki.retiring.take() else { return Err(PkiError::NoRootRetiring) };
+            pki.sign_lists(now)?;
+            pki.publish_retirement(&retired, is_compromised, now)?;
             let (cert, key) = RETIRING;
             for path in [pki.path(key), pki.path(cert)] {
                 fs::remove_file(&path).map_err(PkiError::io(&path))?;
@@ -81,7 +102,7 @@ impl Pki {
 /// Returns whether the root signed the party's certificate, judged by the issuer name, which is distinct for
 /// each root. A certificate that can't be read counts as signed by it: a superfluous question is better than
 /// a party that loses access.
-fn is_signed_by(party: &Party, root: &Authority) -> bool {
+pub(super) fn is_signed_by(party: &Party, root: &Authority) -> bool {
     let Ok(certificate) = CertificateDer::from_pem_file(&party.cert) else { return true };
     let issuer = X509Certificate::from_der(&certificate).map(|(_, leaf)| leaf.issuer().as_raw().to_vec());
     let subject =

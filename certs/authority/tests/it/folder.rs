@@ -7,7 +7,7 @@ use std::path::Path;
 use std::thread;
 
 use rcgen::{CertificateParams, KeyPair};
-use souk_authority::pki::{InitOptions, IssueOptions, Pki, PkiError, Status};
+use souk_authority::pki::{InitOptions, IssueOptions, Pki, PkiError, Setup, Status};
 use souk_certs::clock;
 use souk_certs::credentials::{CredentialFiles, Credentials};
 use souk_certs::identity::{Identity, Role, TrustDomain};
@@ -176,9 +176,10 @@ fn a_revoked_certificate_leaves_the_list_only_long_after_it_expired() {
             Credentials::load(&world.pki.market().unwrap().files(), &TrustDomain::default(), now).unwrap();
         market.revoked_serials().len()
     };
+    // It could be renewed for 30 days, and then stays on the list for 30 more.
     assert_eq!(listed(&mut world, 91), 1);
-    assert_eq!(listed(&mut world, 119), 1);
-    assert_eq!(listed(&mut world, 121), 0);
+    assert_eq!(listed(&mut world, 149), 1);
+    assert_eq!(listed(&mut world, 151), 0);
 }
 
 #[test]
@@ -257,13 +258,38 @@ fn a_folder_without_an_authority_or_with_a_damaged_index_says_so() {
     let mut world = World::new();
     let index = fs::read_to_string(world.path("index.json")).unwrap();
     for damaged in
-        ["", "{", &index.replace("\"version\": 1", "\"version\": 2"), &index.replace("market", "Market")]
+        ["", "{", &index.replace("\"version\": 2", "\"version\": 3"), &index.replace("market", "Market")]
     {
         fs::write(world.path("index.json"), damaged).unwrap();
         assert!(matches!(Pki::open(world.pki.dir()), Err(PkiError::Index { .. })));
         let changed = world.pki.refresh_crl(clock::now());
         assert!(matches!(changed, Err(PkiError::Index { .. })), "{changed:?}");
     }
+}
+
+#[test]
+fn a_folder_of_before_the_enrolment_service_goes_on_and_can_get_one() {
+    let mut world = World::new();
+    world.party("alice", Role::Seller);
+    // As the first version wrote it, with a party whose name is reserved since.
+    let index = fs::read_to_string(world.path("index.json")).unwrap();
+    let mut first: serde_json::Value = serde_json::from_str(&index).unwrap();
+    first["version"] = 1.into();
+    for added in ["trust_sequence", "trust_floor"] {
+        first.as_object_mut().unwrap().remove(added).unwrap();
+    }
+    first["certificates"][1]["name"] = "trust".into();
+    fs::write(world.path("index.json"), first.to_string()).unwrap();
+    let mut pki = Pki::open(world.pki.dir()).unwrap();
+    assert_eq!(pki.renew("trust", false, clock::now()).unwrap().identity.role(), Role::Seller);
+    assert!(!world.path("trust").exists() && !world.path("audit.ndjson").exists());
+    let refused = pki.issue("authority", Role::Seller, &IssueOptions::default(), clock::now());
+    assert!(matches!(refused, Err(PkiError::Reserved { .. })), "{refused:?}");
+    let setup =
+        Setup { public: "ca.example.org:7442".parse().unwrap(), markets: Vec::new(), ephemeral: false };
+    pki.set_up(&setup, clock::now()).unwrap();
+    assert_eq!(Pki::open(world.pki.dir()).unwrap().setup(), Some(&setup));
+    assert_eq!(pki.find("authority").unwrap().identity, Identity::Authority);
 }
 
 #[test]

@@ -49,7 +49,7 @@ pub(super) async fn carry_out<P: Program>(words: Vec<String>, session: &CliSessi
         Err(code) => return code,
     };
     let outcome = run::<P>(command, &session).await;
-    outcome.unwrap_or_else(|failure| failed(&failure, &session, Voice::Commands))
+    outcome.unwrap_or_else(|failure| failed(&session.advised(failure), &session, Voice::Commands))
 }
 
 /// Runs a line of the interactive shell, until it ends or Ctrl-C ends it.
@@ -67,8 +67,9 @@ pub(super) async fn carry_out_until_interrupted<P: Program>(
         Ok(signals) => signals,
         Err(failure) => return Ended::With(failed(&failure, &session, voice)),
     };
-    let code =
-        |outcome: Result<u8, Failure>| outcome.unwrap_or_else(|failure| failed(&failure, &session, voice));
+    let code = |outcome: Result<u8, Failure>| {
+        outcome.unwrap_or_else(|failure| failed(&session.advised(failure), &session, voice))
+    };
     let mut running = pin!(run::<P>(command, &session));
     let caught = tokio::select! {
         outcome = &mut running => return Ended::With(code(outcome)),
@@ -136,6 +137,7 @@ async fn run<P: Program>(command: Option<Either<P::Command>>, session: &CliSessi
     match command {
         Some(Either::Own(command)) => P::carry_out(command, session).await.map(|()| exit::OK),
         Some(Either::Shared(Shared::Shell | Shared::Listen)) => Err(builtin::in_shell()),
+        Some(Either::Shared(Shared::Join(_))) => Err(builtin::joins_in_shell(P::NAME)),
         Some(Either::Shared(command)) => Box::pin(builtin::run::<P>(command, session)).await,
         None => Ok(exit::OK),
     }

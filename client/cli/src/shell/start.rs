@@ -37,11 +37,12 @@ pub(super) async fn reach(session: &CliSession) -> Result<bool, Failure> {
 /// Returns how to get what the shell needs.
 fn steps(program: &str) -> String {
     let settings = files::config_folder().map(|folder| folder.join(format!("{program}.toml")));
-    let kept = settings.map(|file| format!("   or write both as cert and market into {}\n", file.display()));
+    let kept = settings.map(|file| format!("; both can be kept in {}", file.display()));
     format!(
-        "the shell needs your certificate and the address of a market:\n\
-         1. the market's operator makes the certificate: ./gen-certs.sh {program} NAME\n\
-         2. {program} --cert NAME.pem --market HOST:PORT\n{}",
+        "the shell needs your certificate and the address of a market. An invitation code brings both:\n\
+         1. the market's operator makes it: ./gen-certs.sh invite {program} NAME\n\
+         2. {program} join CODE\n\
+         With files that the operator gave you: {program} --cert NAME.pem --market HOST:PORT{}\n",
         kept.unwrap_or_default()
     )
     .trim_end()

@@ -19,6 +19,7 @@ fn role(role: v1::Role) -> &'static str {
         v1::Role::Seller => "seller",
         v1::Role::Buyer => "buyer",
         v1::Role::Operator => "operator",
+        v1::Role::Market => "market",
     }
 }
 

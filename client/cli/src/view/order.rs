@@ -60,7 +60,7 @@ impl From<&v1::Order> for OrderView {
             cancelled_by: match order.cancelled_by() {
                 v1::Role::Seller => Some("seller"),
                 v1::Role::Buyer => Some("buyer"),
-                v1::Role::Operator | v1::Role::Unspecified => None,
+                v1::Role::Operator | v1::Role::Market | v1::Role::Unspecified => None,
             },
             cancel_reason: plain(&order.cancel_reason),
             price: format_money(order.unit_price.as_ref()),

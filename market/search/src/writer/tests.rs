@@ -196,7 +196,7 @@ fn segments_of_an_import_are_merged_after_it() {
             writer.write(some).unwrap();
             writer.commit(some.last().unwrap().position).unwrap();
         }
-        assert!(writer.merge_due().is_some_and(|due| due > Instant::now()));
+        assert!(writer.merge_due().is_some());
         if is_over {
             writer.merge(FeedPosition(lamps.len() as i64)).unwrap();
             assert_eq!(writer.merge_due(), None);

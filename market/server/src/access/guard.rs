@@ -114,6 +114,10 @@ impl Guard {
     /// authority signed the certificate was verified in the handshake.
     fn check_certificate<'a>(&self, request: &'a Request<()>) -> Result<(&'a KnownPeer, Timestamp), Status> {
         let peer = request.extensions().get::<KnownPeer>().ok_or_else(certificate_required)?;
+        // Issues certificates and never calls a market, so its certificate was stolen.
+        if peer.certificate.identity() == identity::Identity::Authority {
+            return Err(certificate_required());
+        }
         let now = self.access.clock.now();
         // Only the end: the handshake has checked the beginning, and time goes on.
         if now > peer.not_after() {
@@ -186,12 +190,12 @@ impl Interceptor for Guard {
     }
 }
 
-/// Returns the peer's role, or `None` for markets and operators.
+/// Returns the peer's role, or `None` for those that have no account.
 fn role_of(peer: &KnownPeer) -> Option<Role> {
     match peer.certificate.identity().role() {
         identity::Role::Seller => Some(Role::Seller),
         identity::Role::Buyer => Some(Role::Buyer),
-        identity::Role::Market | identity::Role::Operator => None,
+        identity::Role::Market | identity::Role::Operator | identity::Role::Authority => None,
     }
 }
 
@@ -219,7 +223,7 @@ fn check_party_id(metadata: &HeaderMap, peer: &KnownPeer) -> Result<(), Status> 
 }
 
 /// Returns the token in an `authorization`.
-fn bearer(authorization: &HeaderValue) -> Result<&str, Status> {
+pub(super) fn bearer(authorization: &HeaderValue) -> Result<&str, Status> {
     let token = authorization.to_str().ok().and_then(|text| {
         let (scheme, token) = text.split_at_checked(BEARER_PREFIX.len())?;
         // The scheme is case-insensitive, the token is not (RFC 9110, section 11.1).

@@ -13,7 +13,11 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{DecodingKey, EncodingKey};
 use rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject as _};
 
-use souk_certs::pem::{self, PemError};
+use souk_certs::{
+    file::{self, Secrecy},
+    pem::{self, PemError},
+};
+use uuid::Uuid;
 
 use crate::config::TokenKeyFiles;
 
@@ -24,7 +28,14 @@ const KEY_ID_BYTES: usize = 12;
 pub struct TokenKeys {
     pub(super) signing: EncodingKey,
     pub(super) signing_id: String,
+    public: Vec<u8>,
     verifying: Vec<(String, DecodingKey)>,
+}
+
+/// The public half of the key that signs tokens.
+pub(crate) struct OwnKey {
+    pub(crate) id: String,
+    pub(crate) public_key: Vec<u8>,
 }
 
 /// Why a token key could not be loaded.
@@ -38,6 +49,17 @@ pub enum TokenKeyError {
         /// The error of the file system.
         source: io::Error,
     },
+    /// The file can't be written.
+    #[error("can't write the token key {}: {source}; the market replaces it every 30 days", path.display())]
+    Unwritable {
+        /// Path of the key file.
+        path: PathBuf,
+        /// The error of the file system.
+        source: io::Error,
+    },
+    /// The system has no randomness for a new key.
+    #[error("the system's random number generator failed")]
+    Random,
     /// The file contains a block that would be skipped.
     #[error("the token key {} can't be used: {problem}", path.display())]
     Pem {
@@ -55,12 +77,20 @@ pub enum TokenKeyError {
 }
 
 impl TokenKeys {
-    /// Loads the keys from PKCS#8 PEM files.
-    pub fn load(files: &TokenKeyFiles) -> Result<Self, TokenKeyError> {
+    /// Loads the keys from PKCS#8 PEM files. Makes the key if the market owns it and has none yet; `unique` is a new id, for
+    /// the name of a temporary file.
+    pub fn load(files: &TokenKeyFiles, unique: Uuid) -> Result<Self, TokenKeyError> {
         let current = files.current.as_path();
         let unreadable = |path: &Path, source| TokenKeyError::Unreadable { path: path.to_owned(), source };
         let not_a_key = |path: &Path| TokenKeyError::NotAKey { path: path.to_owned() };
-        let pem = fs::read(current).map_err(|source| unreadable(current, source))?;
+        let pem = match fs::read(current) {
+            Err(error) if files.is_own && error.kind() == io::ErrorKind::NotFound => {
+                let pem = Self::generate()?;
+                Self::save(current, &pem, unique)?;
+                pem.into_bytes()
+            }
+            read => read.map_err(|source| unreadable(current, source))?,
+        };
         let read = |path: &Path, pem: &[u8]| {
             pem::check(pem).map_err(|problem| TokenKeyError::Pem { path: path.to_owned(), problem })?;
             Self::from_pem(pem).ok_or_else(|| not_a_key(path))
@@ -76,6 +106,20 @@ impl TokenKeys {
         Ok(keys)
     }
 
+    /// Generates a key, in PKCS#8 PEM.
+    pub(crate) fn generate() -> Result<String, TokenKeyError> {
+        // Version 1 of the format, because some readers reject version 2.
+        let der = Ed25519KeyPair::generate().and_then(|pair| pair.to_pkcs8v1());
+        let der = der.map_err(|_| TokenKeyError::Random)?;
+        Ok(pem::encode("PRIVATE KEY", der.as_ref()))
+    }
+
+    /// Writes a key for this market alone to read.
+    pub(crate) fn save(path: &Path, pem: &str, unique: Uuid) -> Result<(), TokenKeyError> {
+        let unwritable = |source| TokenKeyError::Unwritable { path: path.to_owned(), source };
+        file::replace(path, pem.as_bytes(), Secrecy::Secret, unique).map_err(unwritable)
+    }
+
     /// Returns whether both verify the same tokens.
     pub(super) fn accepts_the_same_as(&self, other: &Self) -> bool {
         // The id is a hash of the public key, so equal ids mean equal keys.
@@ -84,7 +128,7 @@ impl TokenKeys {
         ids(self) == ids(other)
     }
 
-    pub(super) fn from_pem(pem: &[u8]) -> Option<Self> {
+    pub(crate) fn from_pem(pem: &[u8]) -> Option<Self> {
         let der = PrivatePkcs8KeyDer::from_pem_slice(pem).ok()?;
         // Maybe unchecked: keys made by openssl lack the public half (PKCS#8 version 1), and the checked form
         // rejects them.
@@ -94,8 +138,14 @@ impl TokenKeys {
         Some(Self {
             signing: EncodingKey::from_ed_pem(pem).ok()?,
             verifying: vec![(signing_id.clone(), DecodingKey::from_ed_der(public))],
+            public: public.to_vec(),
             signing_id,
         })
+    }
+
+    /// Returns the public half of the signing key.
+    pub(crate) fn own(&self) -> OwnKey {
+        OwnKey { id: self.signing_id.clone(), public_key: self.public.clone() }
     }
 
     /// Returns the verification key with an id, or `None` if tokens of that key are not accepted.
@@ -105,7 +155,8 @@ impl TokenKeys {
     }
 }
 
-fn key_id(public: &[u8]) -> String {
+/// Returns the id by which tokens name a key: the beginning of its SHA-256.
+pub(super) fn key_id(public: &[u8]) -> String {
     let hash = digest::digest(&digest::SHA256, public);
     URL_SAFE_NO_PAD.encode(&hash.as_ref()[..KEY_ID_BYTES])
 }

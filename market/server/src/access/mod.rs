@@ -20,12 +20,15 @@ mod epochs;
 mod guard;
 mod keys;
 mod known_peer;
+mod market_key;
+mod published;
 mod rate;
 mod resolver;
 mod suspended;
 #[cfg(test)]
 mod tests;
 mod token;
+mod unknown_key;
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -39,9 +42,11 @@ pub use epochs::Epochs;
 pub use guard::{Admission, Guard};
 pub use keys::{TokenKeyError, TokenKeys};
 pub use known_peer::KnownPeer;
+pub use published::{PublishError, PublishedKeys};
 pub use rate::{CallRates, PartyRate, rate_limited};
 pub use suspended::Suspended;
 pub use token::{IssuedToken, TOKEN_LIFE, TokenError, TokenFault, Tokens, VerifiedToken};
+pub use unknown_key::AwaitKeys;
 
 use crate::{audit::Refusals, clock::Clock};
 use token::TokenPrint;
@@ -52,6 +57,7 @@ const VERIFIED_TOKENS: usize = 65_536;
 /// The state shared by the guards of all services.
 pub struct Access {
     tokens: Arc<Tokens>,
+    published: Arc<PublishedKeys>,
     revoked: ArcSwap<HashSet<Vec<u8>>>,
     epochs: Epochs,
     suspended: Suspended,
@@ -64,6 +70,8 @@ pub struct Access {
 pub struct AccessParts {
     /// Verifies tokens, and is shared with the service that issues them.
     pub tokens: Arc<Tokens>,
+    /// The keys of other markets on the same store.
+    pub published: Arc<PublishedKeys>,
     /// Serial numbers of revoked certificates, big-endian without leading zeros.
     pub revoked: Arc<HashSet<Vec<u8>>>,
     /// The epochs of parties, shared with the service that issues tokens.
@@ -81,6 +89,7 @@ impl Access {
     pub fn open(parts: AccessParts) -> Self {
         Self {
             tokens: parts.tokens,
+            published: parts.published,
             revoked: ArcSwap::from(parts.revoked),
             epochs: parts.epochs,
             suspended: parts.suspended,
@@ -88,6 +97,11 @@ impl Access {
             refusals: parts.refusals,
             clock: parts.clock,
         }
+    }
+
+    /// Returns the keys of other markets on the same store.
+    pub(crate) fn published(&self) -> Arc<PublishedKeys> {
+        Arc::clone(&self.published)
     }
 
     /// Replaces the set of revoked certificates. It applies from the next call on.

@@ -96,7 +96,7 @@ impl Shared {
         match party.role() {
             Role::Seller => self.sellers,
             Role::Buyer => self.buyers,
-            Role::Operator | Role::Market => self.others,
+            Role::Operator | Role::Market | Role::Authority => self.others,
         }
     }
 }

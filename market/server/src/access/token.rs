@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use aws_lc_rs::digest;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{
-    Algorithm, Header, Validation,
+    Algorithm, DecodingKey, Header, Validation,
     crypto::{CryptoProvider, aws_lc},
     decode, decode_header, encode,
 };
@@ -21,7 +21,7 @@ use souk_certs::identity::{Identity, PeerCertificate, TrustDomain};
 use souk_domain::{PartyId, Role, Timestamp};
 use uuid::Uuid;
 
-use super::{TokenInfo, TokenKeys};
+use super::{TokenInfo, TokenKeys, keys::OwnKey};
 
 /// Lifetime of a token. A replaced signing key must be kept for verification this long.
 pub const TOKEN_LIFE: Duration = Duration::from_secs(600);
@@ -36,6 +36,8 @@ pub(super) type TokenPrint = [u8; 32];
 /// Issues and verifies tokens.
 pub struct Tokens {
     pub(super) keys: ArcSwap<TokenKeys>,
+    /// The keys of all markets on the store, with their ids.
+    published: ArcSwap<Vec<(String, DecodingKey)>>,
     generation: AtomicU64,
     issuer: String,
     audience: String,
@@ -139,6 +141,7 @@ impl Tokens {
         let market = Identity::Market.spiffe_id(domain);
         Self {
             keys: ArcSwap::from_pointee(keys),
+            published: ArcSwap::default(),
             generation: AtomicU64::new(0),
             issuer: market.clone(),
             audience: market,
@@ -152,6 +155,32 @@ impl Tokens {
         let before = self.keys.swap(Arc::new(keys));
         self.generation.fetch_add(1, Ordering::Release);
         !before.accepts_the_same_as(&self.keys.load())
+    }
+
+    /// Replaces the keys that other markets have published. Returns whether tokens that were valid before may be invalid
+    /// now.
+    pub(super) fn replace_published(&self, keys: Vec<(String, DecodingKey)>) -> bool {
+        let before = self.published.swap(Arc::new(keys));
+        let lost = before.iter().any(|(id, _)| !self.knows(id));
+        if lost {
+            self.generation.fetch_add(1, Ordering::Release);
+        }
+        lost
+    }
+
+    /// Returns the public half of the key that signs tokens.
+    pub(crate) fn own_key(&self) -> OwnKey {
+        self.keys.load().own()
+    }
+
+    /// Returns whether a token is well formed but names a key that is not known, so that it may be another market's.
+    pub(super) fn names_unknown_key(&self, token: &str) -> bool {
+        let header = decode_header(token).ok().filter(|header| check_header(header).is_ok());
+        header.and_then(|header| header.kid).is_some_and(|id| !self.knows(&id))
+    }
+
+    pub(super) fn knows(&self, id: &str) -> bool {
+        self.keys.load().verifying(id).is_some() || published(&self.published.load(), id).is_some()
     }
 
     /// Returns how often the keys have been replaced.
@@ -198,8 +227,9 @@ impl Tokens {
     pub fn verify(&self, token: &str, certificate: &PeerCertificate) -> Result<VerifiedToken, TokenFault> {
         let header = decode_header(token).map_err(|_| TokenFault::Malformed)?;
         check_header(&header)?;
-        let keys = self.keys.load();
-        let key = header.kid.as_deref().and_then(|id| keys.verifying(id)).ok_or(TokenFault::Header)?;
+        let (keys, others) = (self.keys.load(), self.published.load());
+        let key = header.kid.as_deref().and_then(|id| keys.verifying(id).or_else(|| published(&others, id)));
+        let key = key.ok_or(TokenFault::Header)?;
         let claims = decode::<Claims>(token, key, &validation()).map_err(fault)?.claims;
         if claims.iss != self.issuer || claims.aud != self.audience {
             return Err(TokenFault::Audience);
@@ -263,6 +293,11 @@ pub(super) fn token_print(token: &str, certificate: &PeerCertificate, keys: u64)
     let mut print = [0; 32];
     print.copy_from_slice(context.finish().as_ref());
     print
+}
+
+/// Finds a key by its id. A scan, because there are a few.
+fn published<'a>(keys: &'a [(String, DecodingKey)], id: &str) -> Option<&'a DecodingKey> {
+    keys.iter().find(|(known, _)| known == id).map(|(_, key)| key)
 }
 
 fn seconds(seconds: i64) -> Timestamp {

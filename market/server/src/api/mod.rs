@@ -20,6 +20,7 @@ mod session;
 mod stream;
 mod sync;
 mod talkers;
+mod trust;
 
 use std::sync::Arc;
 
@@ -40,6 +41,7 @@ use souk_search::Search;
 use souk_store::{Archive, Consumers, DeadLetters, Mailboxes, Reads, StoreError, Tracks, WriteAheadLog};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
+pub use trust::TrustApi;
 
 use crate::{
     access::{CallbackPolicy, Caller, Epochs, Suspended, Tokens},
@@ -51,6 +53,7 @@ use crate::{
     random::Random,
     relay::RelayHandle,
     rides::RideNews,
+    trust::TrustNews,
     watches::Watches,
     wire::{self, command::Parsed},
 };
@@ -84,6 +87,8 @@ pub struct Parts {
     pub retention: RetentionConfig,
     /// Wakes the watchers of a ride when there are new positions.
     pub rides: RideNews,
+    /// The authority's newest trust bundle, which is passed on to clients.
+    pub trust: TrustNews,
     /// The open streams that nothing else counts.
     pub streams: OpenStreams,
     /// The pace of imports.

@@ -11,6 +11,7 @@ use souk_proto::{
         buyer_service_server::BuyerServiceServer, catalog_service_server::CatalogServiceServer,
         event_service_server::EventServiceServer, ride_service_server::RideServiceServer,
         seller_service_server::SellerServiceServer, session_service_server::SessionServiceServer,
+        trust_service_server::TrustServiceServer,
     },
 };
 use tonic::{
@@ -23,9 +24,10 @@ use tonic_reflection::pb::{v1, v1alpha};
 
 use super::{
     AccountApi, AdminApi, Api, BuyerApi, CatalogApi, EventApi, HealthApi, RideApi, SellerApi, SessionApi,
+    TrustApi,
     reflection::{Reflection, Schema},
 };
-use crate::access::{Access, Admission, Guard};
+use crate::access::{Access, Admission, AwaitKeys, Guard};
 
 /// Maximum size of a request message in bytes. The largest valid request is many times smaller.
 const MAX_REQUEST_BYTES: usize = 256 * 1024;
@@ -64,7 +66,8 @@ pub fn routes(access: &Arc<Access>, api: &Api) -> Result<Routes, DecodeError> {
             // Set first: `InterceptedService` does not expose the setters. The size also bounds what a compressed request
             // becomes. Answers are compressed by the transport, which knows their size.
             let service = accept!($server::new($made));
-            routes.add_service(InterceptedService::new(service, Guard::new(Arc::clone(access), $admission)));
+            let guarded = InterceptedService::new(service, Guard::new(Arc::clone(access), $admission));
+            routes.add_service(AwaitKeys::new(guarded, Arc::clone(access), $admission));
             served.push(<$server<$api> as NamedService>::NAME);
         }};
     }
@@ -77,6 +80,7 @@ pub fn routes(access: &Arc<Access>, api: &Api) -> Result<Routes, DecodeError> {
     serve!(EventServiceServer, EventApi, EVERYBODY);
     let admin = AdminApi { api: api.clone(), access: Arc::clone(access) };
     serve!(AdminServiceServer, AdminApi, admin, Admission::Operator);
+    serve!(TrustServiceServer, TrustApi, Admission::Connection);
     let anybody = Guard::new(Arc::clone(access), Admission::Connection);
     let health = accept!(HealthServer::new(HealthApi::new(&api.parts, served)));
     routes.add_service(InterceptedService::new(health, anybody.clone()));

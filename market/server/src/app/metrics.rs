@@ -15,6 +15,7 @@ impl App {
     pub(super) fn metrics(&self) -> Metrics {
         let mut metrics = Metrics::default();
         self.add_expiries(&mut metrics);
+        self.add_trust(&mut metrics);
         self.add_connections(&mut metrics);
         self.add_ledger(&mut metrics);
         self.add_streams(&mut metrics);
@@ -38,6 +39,12 @@ impl App {
         process::add_outputs(&self.outputs, &mut metrics);
         metrics.call_times(&self.times);
         metrics
+    }
+
+    fn add_trust(&self, metrics: &mut Metrics) {
+        let (news, clock) = (self.parts.trust.clone(), self.parts.clock);
+        let help = "For how long the authority has not been reached; 0: it is, or the market follows none";
+        metrics.gauge("souk_trust_age_seconds", help, move || news.age_seconds(clock.now()));
     }
 
     fn add_connections(&self, metrics: &mut Metrics) {

@@ -1,5 +1,6 @@
 //! Assembles the market: [`App::build`] opens all components, [`App::run`] serves until shutdown.
 
+mod credentials;
 mod data;
 mod drain;
 mod metrics;
@@ -10,13 +11,16 @@ mod rotate;
 mod serve;
 mod stored_clock;
 mod synonyms;
+mod token_keys;
+mod trust;
 
 use std::{io, net::SocketAddr, sync::Arc};
 
+use credentials::MarketCredentials;
 use data::Data;
 use opening::{OpenPort, refusing_calls};
 use replicas::{ReplicaListener, StandingNotes, StoreFreshness};
-use rotate::{Changes, CredentialUsers, Rotator};
+use rotate::Rotator;
 pub use serve::ServeError;
 use souk_domain::WorkingSet;
 use souk_search::{Search, SearchError};
@@ -24,30 +28,27 @@ use souk_store::{Health, OpeningProgress, Receipt, Replicas, Store, StoreError, 
 pub use stored_clock::{accept_stored_clock, stored_clock};
 pub use synonyms::SynonymFileError;
 
-use arc_swap::ArcSwap;
 use souk_certs::{
     acceptor::{Acceptor, Listener},
-    client::ClientTls,
     credentials::CredentialError,
-    rotation::Rotation,
-    server::{ClientPolicy, server_config},
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    access::{Access, AccessParts, CallbackPolicy, Epochs, Suspended, TokenKeys, Tokens},
+    access::{Access, CallbackPolicy, PublishedKeys, Suspended},
     accounts::{Accounts, KeptAccounts},
     api::{ImportPace, OpenStreams, Parts, Readiness},
     audit::Refusals,
     clock::{Clock, SteadyClock},
-    config::{Config, ConfigError, RetentionConfig, TokenKeyFiles},
+    config::{Config, ConfigError, RetentionConfig},
     ledger::{Lanes, OnCommit},
     observe::{Activity, CallTimes, Outputs, TopTalkers},
     random::Random,
     ranking::Sweeper,
     relay::{Dialer, Relay, RelayHandle, RelayParts},
     rides::RideNews,
+    trust::TrustNews,
     upkeep::{self, BacklogLook},
     watches::{WatchParts, Watches},
 };
@@ -123,7 +124,7 @@ impl App {
         listener: TcpListener,
         (clock, random): (Clock, Random),
     ) -> Result<Self, OpenError> {
-        let credentials = MarketCredentials::open(&config, clock)?;
+        let credentials = MarketCredentials::open(&config, (clock, random))?;
         let progress = OpeningProgress::default();
         let admin = match config.server.admin_listen {
             Some(address) => Some(OpenPort::open(address, &progress).await?),
@@ -133,14 +134,15 @@ impl App {
         let mut listener = Listener::new(listener, credentials.acceptor.sources().clone(), proxies);
         let data = Data::open((&config.store, &config.search), (clock, random), &progress);
         let data = refusing_calls(&mut listener, &credentials.acceptor, &progress, data).await?;
-        Self::assemble(config, (listener, admin), (credentials, data), (clock, random))
+        let published = credentials.publish_key(&data.store, clock).await;
+        Self::assemble(config, (listener, admin), (credentials, published, data), (clock, random))
     }
 
     /// Builds the components on top of the data.
     fn assemble(
         config: Config,
         (listener, admin): (Listener, Option<OpenPort>),
-        (credentials, data): (MarketCredentials, Data),
+        (credentials, published, data): (MarketCredentials, Arc<PublishedKeys>, Data),
         (clock, random): (Clock, Random),
     ) -> Result<Self, OpenError> {
         let Data { store, steady, search, synonyms, suspended, epochs } = data;
@@ -149,7 +151,7 @@ impl App {
         let dialer = credentials.dialer(&config, &callbacks);
         let relay = start_relay((&store, dialer), &suspended, config.retention, (steady.clone(), random));
         let (refusals, notes) = (Refusals::default(), StandingNotes::default());
-        let access = credentials.access((&epochs, &suspended), refusals.clone(), clock);
+        let access = credentials.access(published, (&epochs, &suspended), refusals.clone(), clock);
         let (activity, closing) = (Activity::start(clock.now()), CancellationToken::new());
         let watches = start_watches(&store, &search, &suspended, &closing)?;
         let accounts = Accounts::new(Arc::clone(&store.reads), store.replicas.is_some());
@@ -157,7 +159,8 @@ impl App {
             let followers = (relay.handle(), search.clone(), watches.clone());
             on_commit(followers, (Arc::clone(&access), accounts.kept()), notes.clone(), activity.clone())
         })?;
-        let rotator = credentials.into_rotator(Arc::clone(&access), relay.handle(), refusals.clone(), clock);
+        let users = (&access, relay.handle(), refusals.clone());
+        let (rotator, news) = start_keepers(credentials, &config, users, &closing, (clock, random));
         let searches = search.clone();
         let parts = Arc::new(Parts {
             reads: store.reads,
@@ -169,6 +172,7 @@ impl App {
             archive: store.archive,
             retention: config.retention,
             rides: RideNews::default(),
+            trust: news,
             streams: OpenStreams::default(),
             imports: ImportPace::new(config.limits.import_rows_per_second),
             search,
@@ -188,8 +192,6 @@ impl App {
             queued: Box::new(lanes.queued()),
             log: store.log,
         });
-        let sweeper = Sweeper::new(store.ranking, steady, random);
-        let backlogs = start_upkeep(store.upkeep, synonyms, &parts);
         let listener_of_replicas = ReplicaListener::of(&parts, Arc::clone(&access), notes);
         let freshness = replicas::start(store.replicas.clone(), listener_of_replicas, parts.closing.clone());
         Ok(Self {
@@ -199,6 +201,7 @@ impl App {
             acceptor,
             access,
             rotator,
+            backlogs: start_upkeep(store.upkeep, synonyms, &parts),
             parts,
             lanes,
             relay,
@@ -206,8 +209,7 @@ impl App {
             times: Arc::default(),
             outputs: Outputs::default(),
             store_queues: store.queues,
-            backlogs,
-            sweeper,
+            sweeper: Sweeper::new(store.ranking, steady, random),
             freshness,
             replicas: store.replicas,
             store_health: store.health,
@@ -231,68 +233,23 @@ impl App {
     }
 }
 
-/// The market's certificates and token keys, and what is built from them.
-struct MarketCredentials {
-    changes: Changes,
-    rotation: Rotation,
-    token_keys: TokenKeyFiles,
-    acceptor: Acceptor,
-    tokens: Arc<Tokens>,
-    outgoing: ClientTls,
-}
-
-impl MarketCredentials {
-    /// Creates the connector to callback servers.
-    fn dialer(&self, config: &Config, callbacks: &CallbackPolicy) -> Dialer {
-        Dialer::new(self.outgoing.clone(), config.tls.trust_domain.clone(), callbacks.clone())
+/// Starts what keeps the market's certificate, its token key and what it trusts up to date. Returns what takes over changed
+/// files, and the news for clients.
+fn start_keepers(
+    credentials: MarketCredentials,
+    config: &Config,
+    (access, relay, refusals): (&Arc<Access>, RelayHandle, Refusals),
+    closing: &CancellationToken,
+    sources: (Clock, Random),
+) -> (Rotator, TrustNews) {
+    let news = TrustNews::default();
+    if let Some((follower, renewer)) = credentials.followers(config, &news, sources) {
+        tokio::spawn(follower.run(closing.clone()));
+        tokio::spawn(renewer.run(closing.clone()));
     }
-
-    fn open(config: &Config, clock: Clock) -> Result<Self, OpenError> {
-        let trust_domain = config.tls.trust_domain.clone();
-        let (files, stale_lists) = (config.tls.files(), config.tls.stale_lists());
-        let token_keys = config.tls.token_key_files();
-        // Start watching before the first load, so that a change in between is not missed.
-        let changes = Changes::watch(files.paths().into_iter().chain(token_keys.paths()))?;
-        let rotation = Rotation::begin(files, trust_domain.clone(), stale_lists, clock.now().into())?;
-        let loaded = Arc::clone(rotation.current());
-        if loaded.identity().identity() != souk_certs::identity::Identity::Market {
-            return Err(OpenError::NotAMarket(config.tls.cert.display().to_string()));
-        }
-        let acceptor = Acceptor::new(
-            server_config(&loaded, ClientPolicy::AnyParty)?,
-            trust_domain.clone(),
-            ClientPolicy::AnyParty,
-            config.limits.acceptor(),
-        );
-        let tokens = Arc::new(Tokens::new(TokenKeys::load(&token_keys)?, &trust_domain));
-        let outgoing = ClientTls::new(&loaded)?;
-        Ok(Self { changes, rotation, token_keys, acceptor, tokens, outgoing })
-    }
-
-    /// Opens the guard.
-    fn access(
-        &self,
-        (epochs, suspended): (&Epochs, &Suspended),
-        refusals: Refusals,
-        clock: Clock,
-    ) -> Arc<Access> {
-        let revoked = self.rotation.current().revoked_serials();
-        let (tokens, epochs, suspended) = (Arc::clone(&self.tokens), epochs.clone(), suspended.clone());
-        Arc::new(Access::open(AccessParts { tokens, revoked, epochs, suspended, refusals, clock }))
-    }
-
-    fn into_rotator(
-        self,
-        access: Arc<Access>,
-        relay: RelayHandle,
-        refusals: Refusals,
-        clock: Clock,
-    ) -> Rotator {
-        let Self { changes, rotation, token_keys, acceptor, tokens, outgoing } = self;
-        let present = Arc::new(ArcSwap::from(Arc::clone(rotation.current())));
-        let users = CredentialUsers { acceptor, outgoing, access, tokens, relay, present };
-        Rotator { changes, rotation, token_keys, users, refusals, clock }
-    }
+    let (rotator, keeper) = credentials.into_rotator(access, relay, refusals, sources);
+    tokio::spawn(keeper.run(closing.clone()));
+    (rotator, news)
 }
 
 fn start_relay(

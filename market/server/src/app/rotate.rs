@@ -15,17 +15,19 @@ use souk_certs::{
 use souk_domain::Timestamp;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc,
+    sync::{Notify, mpsc},
     time::{MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::{
-    access::{Access, TokenKeyError, TokenKeys, Tokens},
+    access::{Access, PublishedKeys, TokenKeyError, TokenKeys, Tokens},
     audit::{self, Refusals},
     clock::Clock,
     config::TokenKeyFiles,
     observe::manager,
+    random::Random,
     relay::RelayHandle,
 };
 
@@ -43,6 +45,7 @@ pub(super) struct Rotator {
     pub(super) users: CredentialUsers,
     pub(super) refusals: Refusals,
     pub(super) clock: Clock,
+    pub(super) random: Random,
 }
 
 /// The components that use the market's certificates and keys.
@@ -51,6 +54,9 @@ pub(super) struct CredentialUsers {
     pub(super) outgoing: ClientTls,
     pub(super) access: Arc<Access>,
     pub(super) tokens: Arc<Tokens>,
+    pub(super) published: Arc<PublishedKeys>,
+    /// Notified after a change, for the keeper of the market's own token key.
+    pub(super) changed: Arc<Notify>,
     pub(super) relay: RelayHandle,
     /// The current credentials, shared with the metrics.
     pub(super) present: Arc<ArcSwap<Credentials>>,
@@ -81,18 +87,27 @@ enum Refused {
 pub(super) struct Changes {
     files: mpsc::Receiver<()>,
     hangup: Signal,
+    /// Notified when the market itself has changed the files, which saves the time until the watch sees it.
+    adopted: Arc<Notify>,
 }
 
 impl Changes {
     pub(super) fn watch(paths: impl IntoIterator<Item = PathBuf>) -> io::Result<Self> {
-        Ok(Self { files: FileWatch::new(paths).start()?, hangup: signal(SignalKind::hangup())? })
+        let (files, hangup) = (FileWatch::new(paths).start()?, signal(SignalKind::hangup())?);
+        Ok(Self { files, hangup, adopted: Arc::default() })
     }
 
     pub(super) async fn next(&mut self) {
         tokio::select! {
             Some(()) = self.files.recv() => {}
             _ = self.hangup.recv() => {}
+            () = self.adopted.notified() => {}
         }
+    }
+
+    /// Returns what is to be notified by a component that has changed the files.
+    pub(super) fn adopted(&self) -> Arc<Notify> {
+        Arc::clone(&self.adopted)
     }
 }
 
@@ -117,7 +132,8 @@ impl Rotator {
 
     async fn take_over(&mut self) {
         manager::reloading();
-        match Prepared::load(&mut self.rotation, &self.token_keys, self.clock.now()) {
+        let unique = self.random.uuid_v4();
+        match Prepared::load(&mut self.rotation, (&self.token_keys, unique), self.clock.now()) {
             Ok(prepared) => {
                 prepared.commit(&self.users);
                 let until = self.rotation.current().identity().not_after();
@@ -169,8 +185,12 @@ impl Rotator {
 impl<'a> Prepared<'a> {
     /// Loads and checks all files. Every step that can fail is here, so that no failure leaves old and new
     /// files mixed.
-    fn load(rotation: &'a mut Rotation, token_keys: &TokenKeyFiles, now: Timestamp) -> Result<Self, Refused> {
-        let token_keys = TokenKeys::load(token_keys)?;
+    fn load(
+        rotation: &'a mut Rotation,
+        (token_keys, unique): (&TokenKeyFiles, Uuid),
+        now: Timestamp,
+    ) -> Result<Self, Refused> {
+        let token_keys = TokenKeys::load(token_keys, unique)?;
         let credentials = rotation.prepare(now.into())?;
         let incoming = server_config(credentials.credentials(), ClientPolicy::AnyParty)?;
         let outgoing = client_config(credentials.credentials())?;
@@ -188,9 +208,12 @@ impl<'a> Prepared<'a> {
         users.acceptor.swap(self.incoming);
         users.present.store(next);
         // Only on a real change, because every cached token then needs its signature checked again.
-        if users.tokens.replace_keys(self.token_keys) {
+        // The keys of other markets are judged again: one of these markets may have been revoked.
+        let (own, others) = (users.tokens.replace_keys(self.token_keys), users.published.judge());
+        if own || others {
             users.access.forget_tokens();
         }
+        users.changed.notify_one();
         // After the swap of `outgoing`, or a new connection could be opened with the old certificate.
         users.relay.hang_up();
     }

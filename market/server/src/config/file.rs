@@ -9,7 +9,8 @@ use toml::{Table, Value};
 use super::{ConfigError, Settings, store::MEMORY};
 
 /// The settings that are paths. Relative ones are relative to the file, so that it can be used from any folder.
-const PATHS: [&str; 10] = [
+const PATHS: [&str; 11] = [
+    "tls.context",
     "tls.cert",
     "tls.key",
     "tls.ca",

@@ -11,11 +11,7 @@ use std::{
 
 use ipnet::IpNet;
 use serde::Deserialize;
-use souk_certs::{
-    acceptor::AcceptorLimits,
-    credentials::{CredentialFiles, StaleLists},
-    identity::TrustDomain,
-};
+use souk_certs::acceptor::AcceptorLimits;
 use souk_domain::ImportRow;
 use souk_settings::{SettingsError, SettingsFile, expanded};
 use toml::Table;
@@ -25,6 +21,7 @@ mod file;
 mod retention;
 mod search;
 mod store;
+mod tls;
 mod traces;
 
 pub use assignment::Assignment;
@@ -33,6 +30,7 @@ pub(crate) use search::read_lines as read_synonyms;
 pub use search::{SearchConfig, SynonymSource};
 use store::StoreSettings;
 pub use store::{StoreConfig, StoreFlags};
+pub use tls::{TlsConfig, TokenKeyFiles};
 pub use traces::TraceConfig;
 
 /// Upper bound of `server.drain_seconds`.
@@ -91,26 +89,6 @@ pub struct ServerConfig {
     /// Address for metrics and health checks over plain HTTP. `None` disables them.
     pub admin_listen: Option<SocketAddr>,
     drain_seconds: u64,
-}
-
-/// Paths of the market's certificates and keys.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TlsConfig {
-    /// Path of the market's certificate.
-    pub cert: PathBuf,
-    /// Path of its private key. `None` means the certificate's path with the extension `key`.
-    pub key: Option<PathBuf>,
-    /// Path of the authority's certificate. `None` means `ca.pem` in the certificate's folder.
-    pub ca: Option<PathBuf>,
-    /// Path of the revocation list. `None` means `crl.pem` in the certificate's folder.
-    pub crl: Option<PathBuf>,
-    /// Path of the token-signing key. `None` means `token.key` in the certificate's folder.
-    pub token_key: Option<PathBuf>,
-    /// Whether a revocation list past its `nextUpdate` is rejected, and with it all connections.
-    pub strict_crl: bool,
-    /// The part of every SPIFFE ID between `spiffe://` and the role.
-    pub trust_domain: TrustDomain,
 }
 
 /// Permitted callback addresses, other than the source address of a party's connection.
@@ -188,6 +166,14 @@ pub enum ConfigError {
     /// The settings are inconsistent.
     #[error("the settings are wrong: {}", .0.message())]
     Malformed(#[from] toml::de::Error),
+    /// The folder of `market join` can't be used.
+    #[error("the certificate of market join in {} can't be used: {problem}", folder.display())]
+    Context {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong with it and what to do.
+        problem: String,
+    },
     /// A value is out of bounds.
     #[error("the setting {key} is wrong: {problem}")]
     OutOfBounds {
@@ -315,47 +301,6 @@ impl ServerConfig {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
         }
-    }
-}
-
-impl TlsConfig {
-    /// Returns the paths of the market's certificate, key, authority and revocation list.
-    pub fn files(&self) -> CredentialFiles {
-        let crl = self.crl.clone().unwrap_or_else(|| self.cert.with_file_name("crl.pem"));
-        CredentialFiles {
-            cert: self.cert.clone(),
-            key: self.key.clone(),
-            ca: self.ca.clone(),
-            // Always named explicitly, which makes it mandatory: a market without a CRL must not start.
-            crl: Some(crl),
-        }
-    }
-
-    /// Returns the paths of the token keys.
-    pub fn token_key_files(&self) -> TokenKeyFiles {
-        let current = self.token_key.clone().unwrap_or_else(|| self.cert.with_file_name("token.key"));
-        TokenKeyFiles { previous: current.with_extension("previous.key"), current }
-    }
-
-    /// Returns what to do with a revocation list past its `nextUpdate`.
-    pub fn stale_lists(&self) -> StaleLists {
-        if self.strict_crl { StaleLists::Refuse } else { StaleLists::Warn }
-    }
-}
-
-/// The paths of the token keys.
-#[derive(Clone, Debug)]
-pub struct TokenKeyFiles {
-    /// The key that signs new tokens.
-    pub current: PathBuf,
-    /// The previous key, whose tokens are accepted until they expire. The file is optional.
-    pub previous: PathBuf,
-}
-
-impl TokenKeyFiles {
-    /// Returns both paths, to be watched for changes.
-    pub fn paths(&self) -> [PathBuf; 2] {
-        [self.current.clone(), self.previous.clone()]
     }
 }
 

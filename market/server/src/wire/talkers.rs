@@ -41,7 +41,8 @@ fn talker(usage: &PartyUsage, party: Option<&Party>) -> v1::PartyUsage {
         Identity::Seller(_) => v1::Role::Seller,
         Identity::Buyer(_) => v1::Role::Buyer,
         Identity::Operator(_) => v1::Role::Operator,
-        Identity::Market => v1::Role::Unspecified,
+        Identity::Market => v1::Role::Market,
+        Identity::Authority => v1::Role::Unspecified,
     };
     v1::PartyUsage {
         party_id: identity.uuid().map(|uuid| uuid.to_string()).unwrap_or_default(),

@@ -67,7 +67,7 @@ impl<'a> OrderRecord<'a> {
             cancelled_by: match order.cancelled_by() {
                 v1::Role::Seller => Some("seller"),
                 v1::Role::Buyer => Some("buyer"),
-                v1::Role::Operator | v1::Role::Unspecified => None,
+                v1::Role::Operator | v1::Role::Market | v1::Role::Unspecified => None,
             },
             cancel_reason: Some(order.cancel_reason.as_str()).filter(|reason| !reason.is_empty()),
             ride_id: Some(order.ride_id.as_str()).filter(|ride| !ride.is_empty()),

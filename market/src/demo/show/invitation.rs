@@ -3,16 +3,23 @@
 use std::{
     env,
     ffi::OsStr,
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
-use souk_certs::identity::Role;
+use souk_authority::{
+    invitation::book::{MAX_VALIDITY, NewInvitation},
+    pki::{PkiError, Setup},
+};
+use souk_certs::{clock::Clock, identity::Role, listener};
+use souk_enrolment::code::InvitationCode;
 use souk_stdio::errln;
 use souk_testkit::local::LocalMarket;
 
 use super::notes::Notes;
+use crate::authority::EnrolmentThread;
 
 /// The guests for whom certificates are minted.
 const GUESTS: [(Role, &str); 2] = [(Role::Seller, "guest-seller"), (Role::Buyer, "guest-buyer")];
@@ -26,13 +33,19 @@ struct Note {
     buyer: String,
 }
 
-/// The note of a running demo.
+/// The name of the buyer who is invited.
+const INVITED: &str = "you";
+
+/// The note of a running demo, and its authority, at which one buyer can join.
 pub(super) struct Invitation {
     notes: Notes,
+    enrolment: EnrolmentThread,
+    code: InvitationCode,
 }
 
 impl Invitation {
-    /// Mints the guests' certificates, and writes the note for `market demo --env`.
+    /// Opens the authority to the network of this machine and invites a buyer. Mints the guests' certificates, and writes the
+    /// note for `market demo --env`.
     pub(super) async fn write(market: &LocalMarket) -> anyhow::Result<Self> {
         let mut note = Note::default();
         for (role, name) in GUESTS {
@@ -43,11 +56,12 @@ impl Invitation {
                 _ => note.buyer = text(&config.credentials.cert)?,
             }
         }
+        let (enrolment, code) = invite(market).await?;
         let notes = Notes::own();
         notes.put(std::process::id(), &serde_json::to_vec(&note)?).with_context(|| {
             format!("can't leave a note in {}, by which other terminals find the demo", notes.place())
         })?;
-        Ok(Self { notes })
+        Ok(Self { notes, enrolment, code })
     }
 
     /// Returns the instructions to show, which can be pasted into a terminal.
@@ -55,19 +69,36 @@ impl Invitation {
         let Commands { market, buyer } = Commands::own();
         format!(
             "join from another terminal:\n  \
-             eval \"$({market} demo --env buyer)\"\n  \
-             {buyer} register \"Your name\"\n  \
+             {buyer} join {}\n  \
              {buyer} search lantern\n  \
              {buyer}    # the shell\n\
-             or as a seller, with `seller` in place of `buyer` each time.\n"
+             or as a seller:\n  \
+             eval \"$({market} demo --env seller)\"\n",
+            self.code.reveal()
         )
     }
 
-    pub(super) fn withdraw(&self) {
+    pub(super) fn withdraw(self) {
         if let Err(error) = self.notes.remove(std::process::id()) {
             tracing::debug!(%error, "can't remove the invitation");
         }
+        self.enrolment.close();
     }
+}
+
+/// Serves the demo's authority, and invites one buyer, whose context ends with the demo.
+async fn invite(market: &LocalMarket) -> anyhow::Result<(EnrolmentThread, InvitationCode)> {
+    let listener = listener::bind(SocketAddr::new(market.address().ip(), 0)).await?;
+    let (public, now) = (listener.local_addr()?.into(), Clock::SYSTEM.now());
+    let setup = Setup { public, markets: vec![market.address().into()], ephemeral: true };
+    let new =
+        NewInvitation { role: Role::Buyer, name: INVITED.to_owned(), again: false, validity: MAX_VALIDITY };
+    let (dir, code) = market.change_pki(|pki| {
+        pki.set_up(&setup, now)?;
+        let (code, _) = pki.invite(new, now)?;
+        Ok::<_, PkiError>((pki.dir().to_owned(), code))
+    })?;
+    Ok((EnrolmentThread::start(&dir, listener)?, code))
 }
 
 /// The commands by which another terminal runs the programs.

@@ -132,11 +132,21 @@ impl Show {
         let (columns, rows) = terminal::size()?;
         let (columns, rows) = (usize::from(columns), usize::from(rows));
         let mut shown: Vec<(Option<Who>, String)> = Vec::with_capacity(rows);
-        let header = self.header.iter().flat_map(|line| wrapped(line, columns));
-        shown.extend(header.map(|line| (Some(Who::Market), line)));
-        shown.push((None, "─".repeat(columns)));
-        // One row remains for the prompt.
-        let room = rows.saturating_sub(shown.len() + 1);
+        // One row remains for the prompt, and the terminal breaks the header's lines: a command that is longer than the screen
+        // is then still one line when it is copied.
+        let mut room = rows.saturating_sub(1);
+        for line in &self.header {
+            let taken = line.width().div_ceil(columns.max(1)).max(1);
+            if taken > room {
+                break;
+            }
+            room -= taken;
+            shown.push((Some(Who::Market), line.clone()));
+        }
+        if room > 0 {
+            shown.push((None, "─".repeat(columns)));
+            room -= 1;
+        }
         let mut below: VecDeque<_> = VecDeque::with_capacity(room);
         for line in self.lines.iter().rev() {
             let parts = wrapped(&line.text, columns);
@@ -146,7 +156,6 @@ impl Show {
             parts.into_iter().rev().for_each(|part| below.push_front((Some(line.who), part)));
         }
         shown.extend(below);
-        shown.truncate(rows.saturating_sub(1));
         let prompt = if *self.backstage.is_paused.borrow() { PAUSED } else { PROMPT };
         queue!(self.out, BeginSynchronizedUpdate, MoveTo(0, 0), Clear(ClearType::All))?;
         for (who, line) in shown {

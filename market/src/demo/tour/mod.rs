@@ -3,6 +3,7 @@
 mod deliveries;
 mod identity;
 mod infrastructure;
+mod joining;
 mod orders;
 mod riding;
 mod selling;
@@ -96,6 +97,7 @@ pub async fn run() -> anyhow::Result<bool> {
     riding::tour(&mut log, &mut cast).await;
     syncing::tour(&mut log, &mut cast).await;
     infrastructure::tour(&mut log, &mut cast).await;
+    joining::tour(&mut log).await;
     let covered = log.covered.clone();
     log.step("every call of the contract was tried", &[], async { check_coverage(&covered) }).await;
     let Cast { market, alice_events, .. } = cast;

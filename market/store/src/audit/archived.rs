@@ -1,37 +1,13 @@
-//! Archived entries: how they are written to files, and how the log attests what was pruned.
+//! How the log attests what was archived and pruned.
 
 use std::str::FromStr as _;
 
-use data_encoding::HEXLOWER;
 use serde::Deserialize;
 
-use super::{AuditHash, AuditRow, Head};
+use super::Head;
 
 /// The name of pruning in the audit log.
 pub(crate) const PRUNED: &str = "PruneArchived";
-
-const SEQUENCE: &str = r#"{"sequence":"#;
-const HASH: &str = r#","hash":""#;
-const ENTRY: &str = r#"","entry":"#;
-
-/// Returns an entry as a line of an archive file: `{"sequence":…,"hash":"…","entry":{…}}`. The entry is kept byte by byte,
-/// because its hash covers these bytes.
-pub fn archived_line(row: &AuditRow) -> String {
-    let AuditRow { sequence, line, hash } = row;
-    format!("{SEQUENCE}{sequence}{HASH}{hash}{ENTRY}{line}}}")
-}
-
-/// Reads a line that [`archived_line`] wrote; `None` if it is not one.
-pub fn read_archived(line: &str) -> Option<AuditRow> {
-    let (sequence, rest) = line.strip_prefix(SEQUENCE)?.split_once(HASH)?;
-    let (hash, rest) = rest.split_once(ENTRY)?;
-    let hash = HEXLOWER.decode(hash.as_bytes()).ok()?;
-    Some(AuditRow {
-        sequence: sequence.parse().ok()?,
-        hash: AuditHash(hash.try_into().ok()?),
-        line: rest.strip_suffix('}')?.to_owned(),
-    })
-}
 
 /// An entry's time, and what it is about.
 #[derive(Deserialize)]
@@ -48,7 +24,7 @@ pub fn written_at(line: &str) -> Option<i64> {
 }
 
 /// Returns the base that an entry attests: the last of the audit entries that were pruned with it.
-pub(super) fn attested(line: &str) -> Option<Head> {
+pub fn attested(line: &str) -> Option<Head> {
     // A cheap test first, because every line is looked at.
     if !line.contains(PRUNED) {
         return None;
@@ -61,31 +37,12 @@ pub(super) fn attested(line: &str) -> Option<Head> {
 mod tests {
     use souk_domain::Timestamp;
 
-    use super::super::{Link, line};
+    use super::super::{AuditHash, line};
     use super::*;
     use crate::PrunedBy;
 
     fn by() -> PrunedBy {
         PrunedBy { at: Timestamp(5), who: "operator/x".into(), from: None }
-    }
-
-    #[test]
-    fn archived_line_is_json_and_keeps_every_byte() {
-        let mut link = Link::after(Head::START);
-        let row = link.next_line(r#"{"at":1,"who":"x","did":"SellItem","what":"\"entry\": } \n"}"#.into());
-        let written = archived_line(&row);
-        let json: serde_json::Value = serde_json::from_str(&written).unwrap();
-        assert_eq!((json["sequence"].as_i64(), json["entry"]["who"].as_str()), (Some(1), Some("x")));
-        assert_eq!(read_archived(&written).unwrap(), row);
-        for wrong in [
-            "",
-            "{}",
-            &written[1..],
-            &written[..written.len() - 70],
-            r#"{"sequence":1,"hash":"00","entry":{}}"#,
-        ] {
-            assert_eq!(read_archived(wrong), None, "{wrong}");
-        }
     }
 
     #[test]

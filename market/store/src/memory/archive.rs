@@ -9,7 +9,7 @@ use super::{Memory, rows::count, state::State};
 use crate::{
     AUDIT_STEP, Archive, DueOrders, ORDERS_STEP, PrunedBy, StoreError,
     archive::PrunedOrders,
-    audit::{Head, Link},
+    audit::{Head, Link, line},
 };
 
 #[async_trait]
@@ -43,7 +43,11 @@ impl Archive for Memory {
         if let (Some((first, _)), Some((last, _))) = (pruned.first_key_value(), pruned.last_key_value()) {
             let count = count(pruned.len());
             let mut link = Link::after(state.audit_head());
-            state.audit.push(link.next(&by.orders(PrunedOrders { count, first: first.0, last: last.0 })));
+            state.audit.push(link.next_line(line(&by.orders(PrunedOrders {
+                count,
+                first: first.0,
+                last: last.0,
+            }))));
         }
         Ok(pruned.len())
     }
@@ -57,7 +61,7 @@ impl Archive for Memory {
             let base = Head { sequence: last.sequence, hash: last.hash };
             state.archived.audit_base = base;
             let mut link = Link::after(state.audit_head());
-            state.audit.push(link.next(&by.audit(first.sequence, base)));
+            state.audit.push(link.next_line(line(&by.audit(first.sequence, base))));
         }
         Ok(count)
     }

@@ -7,7 +7,10 @@ use super::{
     Memory,
     state::{FanOut, State},
 };
-use crate::{Lane, Receipt, Reliability, SaveError, StoreError, audit::Link};
+use crate::{
+    Lane, Receipt, Reliability, SaveError, StoreError,
+    audit::{Link, line},
+};
 
 pub(super) struct MemoryLane {
     memory: Memory,
@@ -183,7 +186,7 @@ fn save(state: &mut State, rows: &WorkingSet) -> Receipt {
         save_event(state, event, rows, &mut receipt);
     }
     let mut link = Link::after(state.audit_head());
-    state.audit.extend(rows.audit.iter().map(|entry| link.next(entry)));
+    state.audit.extend(rows.audit.iter().map(|entry| link.next_line(line(entry))));
     receipt
 }
 

@@ -12,6 +12,7 @@ mod expand;
 mod lane;
 mod mailbox;
 mod mailboxes;
+mod market_keys;
 mod orders;
 mod ranking;
 mod reads;
@@ -51,6 +52,7 @@ pub fn open() -> Store {
         dead_letters: Arc::new(memory.clone()),
         tracks: Arc::new(memory.clone()),
         clocks: Arc::new(memory.clone()),
+        market_keys: Arc::new(memory.clone()),
         upkeep: Arc::new(memory.clone()),
         ranking: Arc::new(memory.clone()),
         archive: Arc::new(memory),

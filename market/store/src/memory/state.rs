@@ -16,7 +16,7 @@ use super::{
     orders::Orders,
 };
 use crate::{
-    ClockMark, FeedPosition, SweepMark, TrackPoint,
+    ClockMark, FeedPosition, PublishedKey, SweepMark, TrackPoint,
     audit::{AuditRow, Head},
 };
 
@@ -50,6 +50,8 @@ pub(super) struct State {
     pub(super) last_dead_letter: i64,
     pub(super) audit: Vec<AuditRow>,
     pub(super) clock: Option<ClockMark>,
+    /// The public keys of markets, by id.
+    pub(super) market_keys: BTreeMap<String, PublishedKey>,
     /// The units sold by item and day, in orders that were not cancelled.
     pub(super) sold: BTreeMap<(ItemId, i64), i64>,
     pub(super) sweep: SweepMark,

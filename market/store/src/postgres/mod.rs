@@ -36,6 +36,7 @@ mod horizon;
 mod lane;
 mod load;
 mod mailboxes;
+mod market_keys;
 mod name_keys;
 #[cfg(test)]
 mod plans;
@@ -145,6 +146,7 @@ pub async fn open_reporting(
         dead_letters: mailboxes.clone(),
         tracks: mailboxes.clone(),
         clocks: mailboxes.clone(),
+        market_keys: mailboxes.clone(),
         upkeep: mailboxes.clone(),
         ranking: mailboxes.clone(),
         archive: mailboxes.clone(),

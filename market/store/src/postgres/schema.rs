@@ -93,6 +93,8 @@ const MIGRATIONS: &[Migration] = &[
     Migration { sql: include_str!("migrations/0013_lists.sql"), steps: None, min_reader: 6 },
     // An older market rates items without their class, which the next sweep finds.
     Migration { sql: include_str!("migrations/0014_rank.sql"), steps: None, min_reader: 6 },
+    // An older market has the key that all share in a file, and does not look for others.
+    Migration { sql: include_str!("migrations/0015_token_keys.sql"), steps: None, min_reader: 6 },
 ];
 
 /// Checksums of earlier texts of migrations that lead to the same schema: those of databases that were made between two

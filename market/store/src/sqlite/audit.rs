@@ -7,6 +7,7 @@ use super::{convert, rows::at_most};
 use crate::audit::{
     AuditHash, AuditRow, Head, Link,
     block::{Block, BlockError},
+    line,
 };
 
 /// Selects blocks.
@@ -20,7 +21,7 @@ pub(super) fn append(transaction: &Connection, entries: &[AuditEntry]) -> Result
     let head = last.query_row([], convert::audit_head).optional()?.unwrap_or(Head::START);
     let mut link = Link::after(head);
     for entry in entries {
-        let AuditRow { sequence, line, hash } = link.next(entry);
+        let AuditRow { sequence, line, hash } = link.next_line(line(entry));
         put.execute(params![sequence, line, hash.0])?;
     }
     Ok(())

@@ -36,6 +36,7 @@ mod load;
 mod log_format;
 mod log_readers;
 mod mailboxes;
+mod market_keys;
 mod migrate;
 mod name_keys;
 mod open_files;
@@ -190,6 +191,7 @@ fn open_with(path: &Path, limits: Limits, progress: &OpeningProgress) -> Result<
         dead_letters: mailboxes.clone(),
         tracks: mailboxes.clone(),
         clocks: mailboxes.clone(),
+        market_keys: mailboxes.clone(),
         upkeep: mailboxes.clone(),
         ranking: mailboxes.clone(),
         archive: mailboxes,

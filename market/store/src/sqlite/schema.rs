@@ -38,6 +38,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration::Script(include_str!("migrations/0021_lists.sql")),
     Migration::Steps(REFERENCES),
     Migration::Script(include_str!("migrations/0023_rank.sql")),
+    Migration::Script(include_str!("migrations/0024_token_keys.sql")),
 ];
 
 /// Brings the file up to date. A market that was killed in between continues where it was.

@@ -8,7 +8,7 @@ use souk_domain::{
 };
 use souk_store::{
     AUDIT_STEP, ORDERS_STEP, PrunedBy,
-    audit::{Broken, Head, Verifier},
+    audit::{Broken, Head, Verifier, attested},
 };
 
 use super::{ALICE, BOB, DAVE, Shop, buy, on_every_back_end, party, path_in};
@@ -89,7 +89,7 @@ impl Shop {
     /// Verifies the log from its base, and returns its end.
     async fn verified(&self, noted: Option<Head>) -> Result<Head, Broken> {
         let base = self.store.reads.audit_base().await.unwrap();
-        let mut verifier = Verifier::from_base(base, noted)?;
+        let mut verifier = Verifier::from_base(base, noted, attested)?;
         for row in self.store.reads.audit(i64::MIN, 100_000).await.unwrap() {
             verifier.check(&row)?;
         }
@@ -261,7 +261,7 @@ async fn audit_log_is_verified_from_its_base(mut shop: Shop) {
     assert_eq!(shop.verified(Some(other)).await, Err(Broken::Rewritten(700)));
     // Without the base the beginning is missing, and a base that no entry attests is no base.
     assert_eq!(Verifier::new(None).check(&left[0]), Err(Broken::Missing { expected: 1, found: 701 }));
-    let mut unattested = Verifier::from_base(entry(701), None).unwrap();
+    let mut unattested = Verifier::from_base(entry(701), None, attested).unwrap();
     left[1..].iter().try_for_each(|row| unattested.check(row)).unwrap();
     assert_eq!(unattested.finish(), Err(Broken::Unattested(701)));
     while shop.store.upkeep.compact_audit().await.unwrap() > 0 {}

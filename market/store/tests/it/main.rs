@@ -19,6 +19,7 @@ mod foreign;
 mod held_up;
 mod horizon;
 mod lane;
+mod market_keys;
 mod merging;
 mod model;
 mod names;

@@ -43,6 +43,7 @@ impl Gate {
         let chain = Chain::new();
         let access = Arc::new(Access::open(AccessParts {
             tokens: Arc::clone(&chain.tokens),
+            published: alone(&chain.tokens),
             revoked: Arc::default(),
             epochs: Epochs::default(),
             suspended: Suspended::default(),
@@ -289,6 +290,7 @@ fn operators_and_nobody_else_get_at_the_operators_service() {
     assert_eq!(ask(Identity::Seller(ALICE), ALICE), Err(Reason::RoleDenied));
     assert_eq!(ask(Identity::Buyer(ALICE), ALICE), Err(Reason::RoleDenied));
     assert_eq!(ask(Identity::Market, ALICE), Err(Reason::CertificateRequired));
+    assert_eq!(ask(Identity::Authority, ALICE), Err(Reason::CertificateRequired));
     // An operator can call no other service.
     let operator = gate.chain.certificate(Identity::Operator(ALICE));
     let call = Call::over(&operator).party(&ALICE.to_string());

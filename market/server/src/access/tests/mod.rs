@@ -1,6 +1,7 @@
 //! Unit tests of access control, without sockets. `market/tests` tests it over real connections.
 
 mod guard;
+mod market_keys;
 mod token;
 
 use std::sync::{
@@ -8,13 +9,13 @@ use std::sync::{
     atomic::{AtomicI64, Ordering},
 };
 
-use aws_lc_rs::signature::Ed25519KeyPair;
-use base64::{
-    Engine as _,
-    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use souk_authority::{
+    Authority, LeafOptions,
+    pki::{InitOptions, Pki},
 };
-use souk_authority::{Authority, LeafOptions};
 use souk_certs::{
+    credentials::Credentials,
     identity::{Identity, PeerCertificate, TrustDomain},
     random::{self, Random},
 };
@@ -67,10 +68,20 @@ impl Chain {
 }
 
 fn new_keys() -> TokenKeys {
-    let pair = Ed25519KeyPair::generate().unwrap();
-    let der = pair.to_pkcs8v1().unwrap();
-    let body = STANDARD.encode(der.as_ref());
-    let label = ["PRIVATE", "KEY"].join(" ");
-    TokenKeys::from_pem(format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n").as_bytes())
-        .unwrap()
+    TokenKeys::from_pem(TokenKeys::generate().unwrap().as_bytes()).unwrap()
+}
+
+fn begin() -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp(BEGIN).unwrap()
+}
+
+/// Returns the published keys of a market that is alone on its store.
+fn alone(tokens: &Arc<Tokens>) -> Arc<PublishedKeys> {
+    let folder = tempfile::tempdir().unwrap();
+    let pki = Pki::init(&folder.path().join("pki"), &InitOptions::default(), begin()).unwrap();
+    let market = pki.market().unwrap();
+    let credentials = Credentials::load(&market.files(), &TrustDomain::default(), begin()).unwrap();
+    let store = souk_store::memory::open().market_keys;
+    let present = Arc::new(ArcSwap::from_pointee(credentials));
+    Arc::new(PublishedKeys::new(store, (Arc::clone(tokens), true), present, Clock::new(|| at(0))))
 }

@@ -1,5 +1,7 @@
 //! `market serve`: opens the market and runs it until SIGINT or SIGTERM.
 
+mod authority;
+
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
@@ -7,6 +9,7 @@ use clap::Args;
 use ipnet::IpNet;
 use souk_certs::listener;
 use souk_cli::exit;
+use souk_enrolment::context::Context;
 use souk_help::LESS_COMMON;
 use souk_server::{
     app::{App, ServeError},
@@ -20,6 +23,9 @@ use souk_stdio::errln;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::home;
+use authority::OwnAuthorityArgs;
+
 /// Open the market
 ///
 /// Settings are taken from flags, then SOUK_* variables, then the file given with --config, then the defaults
@@ -27,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  market serve --cert certs/pki/market.pem --listen 0.0.0.0:7443 --store souk.db\n  \
-                  market serve --config /etc/souk/market.toml --set limits.connections=1000"
+                  market serve --config /etc/souk/market.toml --set limits.connections=1000\n  market serve --authority"
 )]
 pub(super) struct ServeArgs {
     /// The settings file, in TOML.
@@ -42,7 +48,7 @@ pub(super) struct ServeArgs {
     /// The address on which to expose Prometheus metrics over plain HTTP, at /metrics [default: none].
     #[arg(long, help_heading = LESS_COMMON, env = "SOUK_ADMIN_LISTEN", value_name = "IP:PORT")]
     admin_listen: Option<SocketAddr>,
-    /// The market's certificate [default: certs/pki/market.pem].
+    /// The market's certificate [default: that of market join, or else certs/pki/market.pem].
     #[arg(long, env = "SOUK_CERT", value_name = "FILE")]
     cert: Option<PathBuf>,
     /// The certificate's private key [default: next to the certificate].
@@ -69,13 +75,13 @@ pub(super) struct ServeArgs {
     #[arg(long, help_heading = LESS_COMMON, env = "SOUK_CALLBACK_ALLOW", value_name = "CIDR", value_delimiter = ',')]
     callback_allow: Vec<IpNet>,
     /// Allow callbacks to this machine, for development.
-    #[arg(long, env = "SOUK_ALLOW_LOOPBACK_CALLBACKS")]
+    #[arg(long, help_heading = LESS_COMMON, env = "SOUK_ALLOW_LOOPBACK_CALLBACKS")]
     allow_loopback_callbacks: bool,
     /// The format of log lines [default: words].
     #[arg(long, help_heading = LESS_COMMON, env = "SOUK_LOG_FORMAT", value_name = "FORMAT")]
     log_format: Option<LogFormat>,
     /// The log level: error, warn, info, debug, or tracing's directives [default: info].
-    #[arg(long, env = "SOUK_LOG", value_name = "LEVEL")]
+    #[arg(long, help_heading = LESS_COMMON, env = "SOUK_LOG", value_name = "LEVEL")]
     log: Option<String>,
     /// Send a span of each call to this OpenTelemetry collector over gRPC; OTEL_EXPORTER_OTLP_ENDPOINT is
     /// also honoured [default: none].
@@ -87,6 +93,8 @@ pub(super) struct ServeArgs {
     /// A setting of the file, such as limits.connections=1000; repeatable.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<Assignment>,
+    #[command(flatten)]
+    own: OwnAuthorityArgs,
 }
 
 /// The standard variables of OpenTelemetry that name the collector. The more specific one takes precedence.
@@ -97,7 +105,9 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         souk_stdio::print(format_args!("{}", Config::DEFAULTS));
         return Ok(ExitCode::SUCCESS);
     }
-    let mut config = args.settings()?;
+    let is_listen_given = args.listen.is_some();
+    let (mut config, own) = args.settings()?;
+    own.complete(&mut config, is_listen_given)?;
     let traces = Traces::open(&config.traces)?;
     // Logging starts only now, because its settings come from the configuration; errors before go to stderr.
     let log = observe::init(&config.log, traces.as_ref())?;
@@ -113,13 +123,20 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         .with_context(|| format!("can't listen on {}; choose another --listen", config.server.listen))?;
     let shutdown = CancellationToken::new();
     stop_on_signal(shutdown.clone());
+    let authority = own.open(&mut config, listener.local_addr()?).await?;
     let app = tokio::select! {
         app = App::build(config, listener, (Clock::SYSTEM, Random::SYSTEM)) => app?,
         () = shutdown.cancelled() => return Ok(ExitCode::SUCCESS),
     };
     let app = app.with_outputs(log.outputs(traces.as_ref()));
     tracing::info!(listen = %app.local_addr()?, "the market is open");
+    if let Some(authority) = &authority {
+        own.report(authority, app.local_addr()?)?;
+    }
     let outcome = app.run(shutdown).await;
+    if let Some(authority) = authority {
+        authority.enrolment.close();
+    }
     // Also after a failure, so that the last spans are sent.
     if let Some(traces) = traces {
         traces.close().await;
@@ -138,11 +155,23 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
 }
 
 impl ServeArgs {
-    fn settings(self) -> anyhow::Result<Config> {
+    fn settings(self) -> anyhow::Result<(Config, OwnAuthorityArgs)> {
         let store = StoreFlags { path: self.store, password_file: self.store_password_file };
         let mut config = Config::load_under(self.config.as_deref(), &self.set, store)?;
         set(&mut config.server.listen, self.listen);
         config.server.admin_listen = self.admin_listen.or(config.server.admin_listen);
+        // Certificate, key, authority and list come from one place: what is given here, or the folder of `market join`, or
+        // the settings file.
+        if self.own.is_given()
+            || self.cert.is_some()
+            || self.key.is_some()
+            || self.ca.is_some()
+            || self.crl.is_some()
+        {
+            config.tls.context = None;
+        } else {
+            use_joined(&mut config)?;
+        }
         set(&mut config.tls.cert, self.cert);
         config.tls.key = self.key.or(config.tls.key);
         config.tls.ca = self.ca.or(config.tls.ca);
@@ -155,7 +184,7 @@ impl ServeArgs {
         set(&mut config.traces.otlp_endpoint, self.otlp_endpoint.or_else(standard_endpoint));
         set(&mut config.traces.sample_ratio, self.trace_sample_ratio);
         config.check()?;
-        Ok(config)
+        Ok((config, self.own))
     }
 }
 
@@ -164,6 +193,16 @@ impl ServeArgs {
 fn standard_endpoint() -> Option<String> {
     let mut given = STANDARD_ENDPOINTS.into_iter().filter_map(|name| std::env::var(name).ok());
     given.find(|endpoint| !endpoint.is_empty())
+}
+
+/// Uses the folder of `market join` that the settings name, or else the default one if there is one.
+fn use_joined(config: &mut Config) -> anyhow::Result<()> {
+    let named = config.tls.context.take();
+    let default = home::market().filter(|folder| Context::at(folder).is_complete());
+    if let Some(folder) = named.or(default) {
+        config.tls.use_context(&folder)?;
+    }
+    Ok(())
 }
 
 fn set<T>(setting: &mut T, given: Option<T>) {

@@ -1,0 +1,74 @@
+//! Roots and revocation lists reach a context by themselves.
+
+use std::time::Instant;
+
+use souk_certs::{clock, identity::Role, random};
+use souk_enrolment::renewal::{Record, known_sequence};
+use souk_testkit::{
+    authority::LocalAuthority,
+    local::{LocalMarket, LocalMarketOptions, StoreKind},
+    terminal::Terminal,
+};
+use time::Duration;
+
+use super::{BUYER, VISIBLE_WITHIN};
+
+async fn town() -> (LocalMarket, LocalAuthority) {
+    let options = LocalMarketOptions { store: StoreKind::Memory, ..LocalMarketOptions::default() };
+    LocalAuthority::with_market(options).await.expect("a market")
+}
+
+async fn joined(authority: &LocalAuthority, name: &str) -> Terminal {
+    let (terminal, code) = (Terminal::bare(BUYER), authority.invite(Role::Buyer, name));
+    let begin = Instant::now();
+    loop {
+        let ran = terminal.run(&["join", &code, "--as", "mine"]).await;
+        // The authority shows a new root a moment after it was made. Before that, nothing is sent.
+        if ran.code == 4 && ran.err.contains("nothing was sent") && begin.elapsed() < VISIBLE_WITHIN {
+            continue;
+        }
+        assert_eq!(ran.code, 0, "{ran:?}");
+        return terminal;
+    }
+}
+
+/// Makes the last look of a context an hour old.
+fn an_hour_passes(terminal: &Terminal) {
+    let context = terminal.context("mine");
+    let hour_ago = Some(clock::now() - Duration::hours(1));
+    let record = Record { trust_at: hour_ago, looked_at: hour_ago, ..Record::read(&context) };
+    record.write(&context, random::uuid_v4()).expect("written");
+}
+
+fn sequence(terminal: &Terminal) -> i64 {
+    known_sequence(&terminal.context("mine")).expect("a bundle")
+}
+
+/// Runs a command every hour until the context has news.
+async fn until_news(terminal: &Terminal, before: i64) {
+    let begin = Instant::now();
+    while sequence(terminal) == before {
+        assert!(begin.elapsed() < VISIBLE_WITHIN, "no news");
+        an_hour_passes(terminal);
+        let ran = terminal.run(&["orders"]).await;
+        assert_eq!(ran.code, 0, "{ran:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_reaches_the_context_after_a_command_and_cuts_its_party() {
+    let (_market, authority) = town().await;
+    let (bob, carol) = (joined(&authority, "bob").await, joined(&authority, "carol").await);
+    assert_eq!(bob.run(&["orders"]).await.code, 0);
+    let before = sequence(&bob);
+    authority.pki().revoke("carol", clock::now()).expect("revoked");
+    until_news(&bob, before).await;
+    // Within the hour, nobody asks again.
+    let (before, asked) = (sequence(&bob), Record::read(&bob.context("mine")).trust_at);
+    authority.pki().refresh_crl(clock::now()).expect("a list");
+    assert_eq!(bob.run(&["orders"]).await.code, 0);
+    assert_eq!((sequence(&bob), Record::read(&bob.context("mine")).trust_at), (before, asked));
+
+    let cut = carol.run(&["orders"]).await;
+    cut.assert_fails(4, &["revoked", "gen-certs invite buyer carol --again", "`buyer join`"]);
+}

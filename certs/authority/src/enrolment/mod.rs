@@ -1,0 +1,31 @@
+//! The enrolment service: issues the first certificate for an invitation, and the next ones to its holder.
+//!
+//! | module | contents |
+//! |---|---|
+//! | [`limits`] | how much of everything it accepts |
+//! | `peer` | accepting connections, with a certificate or without |
+//! | `state` | what the calls share: the folder, the secrets' counts, the newest trust bundle |
+//! | `join` | redeeming an invitation |
+//! | `renew` | renewing a certificate |
+//! | `list` | listing certificates for operators |
+//! | `trust` | handing out trust bundles |
+//! | `watch` | following the folder, which other processes change, and keeping it current |
+//! | [`serve`] | the server |
+//!
+//! A call that changes the folder does so under its lock, like the commands of `gen-certs`: they run beside the service.
+
+mod error;
+mod join;
+pub mod limits;
+mod list;
+mod peer;
+mod refusals;
+mod renew;
+pub mod serve;
+mod state;
+mod status;
+mod trust;
+mod watch;
+
+pub use error::ServeError;
+pub use serve::Enrolment;

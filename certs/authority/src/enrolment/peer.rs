@@ -1,0 +1,227 @@
+//! Accepting connections. A client shows a certificate, or none because it comes for one; the acceptor of `souk-certs`
+//! admits only the former, so this one differs. The fair shares of the source addresses are the same.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures::Stream;
+use rustls::ServerConfig;
+use souk_certs::acceptor::{AcceptorLimits, Arrival, Entry, Listener, Place, Sources, linger, source_of};
+use souk_certs::identity::{CertificateError, PeerCertificate, TrustDomain};
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tonic::transport::server::Connected;
+
+use super::limits::{self, CONNECTIONS, HANDSHAKE_TIMEOUT, STRANGERS, STRANGERS_OF_ADDRESS, STRANGERS_TIME};
+
+/// The only application protocol (RFC 9113 §3.2).
+const ALPN_H2: &[u8] = b"h2";
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    /// The source address.
+    pub(super) address: SocketAddr,
+    /// The certificate; `None` if the client showed none. It may have ended up to 30 days ago.
+    pub(super) certificate: Option<Arc<PeerCertificate>>,
+}
+
+/// Performs handshakes.
+#[derive(Clone)]
+pub(super) struct Gate {
+    tls: Arc<arc_swap::ArcSwap<ServerConfig>>,
+    domain: TrustDomain,
+    handshakes: Sources,
+    connections: Arc<Semaphore>,
+    strangers: Sources,
+}
+
+impl Gate {
+    pub(super) fn new(tls: Arc<arc_swap::ArcSwap<ServerConfig>>, domain: TrustDomain) -> Self {
+        // The shares of connections are counted as those of handshakes: each place stands for a connection.
+        let strangers = AcceptorLimits {
+            // A quarter is kept for known addresses, and strangers never are.
+            handshakes: STRANGERS * 4 / 3,
+            handshakes_of_address: STRANGERS_OF_ADDRESS,
+            handshakes_per_second_of_address: u32::MAX,
+            waiting: 0,
+            ..limits::handshakes()
+        };
+        Gate {
+            tls,
+            domain,
+            handshakes: Sources::new(limits::handshakes()),
+            connections: Arc::new(Semaphore::new(CONNECTIONS)),
+            strangers: Sources::new(strangers),
+        }
+    }
+
+    /// Returns the stream of connections whose handshake succeeded. It never ends.
+    pub(super) fn incoming(self, listener: TcpListener) -> impl Stream<Item = io::Result<Connection>> {
+        let listener = Listener::new(listener, self.handshakes.clone(), Vec::new());
+        let state = (listener, self, JoinSet::<Option<Connection>>::new());
+        futures::stream::unfold(state, |(mut listener, gate, mut handshakes)| async move {
+            loop {
+                tokio::select! {
+                    Some(finished) = handshakes.join_next() => {
+                        // A panic has been reported by the panic hook, and costs only that connection.
+                        if let Ok(Some(connection)) = finished {
+                            return Some((Ok(connection), (listener, gate, handshakes)));
+                        }
+                    }
+                    arrival = listener.next() => {
+                        let gate = gate.clone();
+                        handshakes.spawn(async move {
+                            let address = arrival.address;
+                            let accepted = gate.accept(arrival).await;
+                            // Anybody can cause these, so they must not drown out what the operator has to act on.
+                            accepted.inspect_err(|error| tracing::debug!(%address, %error, "connection refused")).ok()
+                        });
+                    }
+                }
+            }
+        })
+    }
+
+    async fn accept(&self, arrival: Arrival) -> Result<Connection, Refused> {
+        let Arrival { stream, address, since, mut place } = arrival;
+        let permit = Arc::clone(&self.connections).try_acquire_owned().map_err(|_| Refused::Full)?;
+        let secured = self.secure(stream, since).await;
+        match secured {
+            Ok((stream, certificate)) => {
+                let stranger = match &certificate {
+                    Some(_) => {
+                        place.authenticated();
+                        None
+                    }
+                    None => Some(self.admit_stranger(address.ip())?),
+                };
+                Ok(Connection::new(
+                    stream,
+                    Peer { address, certificate: certificate.map(Arc::new) },
+                    permit,
+                    stranger,
+                ))
+            }
+            Err(refused) => {
+                place.failed();
+                Err(refused)
+            }
+        }
+    }
+
+    async fn secure(
+        &self,
+        tcp: TcpStream,
+        since: Instant,
+    ) -> Result<(TlsStream<TcpStream>, Option<PeerCertificate>), Refused> {
+        tcp.set_nodelay(true).map_err(Refused::Handshake)?;
+        let handshake = TlsAcceptor::from(self.tls.load_full()).accept(tcp);
+        let handshake = timeout_at(since + HANDSHAKE_TIMEOUT, handshake.into_fallible()).await;
+        let stream = match handshake.map_err(|_| Refused::Slow)? {
+            Ok(stream) => stream,
+            Err((error, tcp)) => {
+                // The client is to read the alert, by which it distinguishes a revoked certificate from an ended one.
+                linger(tcp).await;
+                return Err(Refused::Handshake(error));
+            }
+        };
+        let (_, session) = stream.get_ref();
+        if session.alpn_protocol() != Some(ALPN_H2) {
+            return Err(Refused::NotH2);
+        }
+        let leaf = session.peer_certificates().and_then(<[_]>::first);
+        let certificate = leaf.map(|leaf| PeerCertificate::from_der(leaf, &self.domain)).transpose()?;
+        Ok((stream, certificate))
+    }
+
+    fn admit_stranger(&self, address: IpAddr) -> Result<Place, Refused> {
+        match self.strangers.enter(source_of(address)) {
+            Entry::Place(place) => Ok(place),
+            Entry::Wait(_) | Entry::Full => Err(Refused::TooManyStrangers),
+        }
+    }
+}
+
+/// Why a connection is closed before its first call.
+#[derive(Debug, Error)]
+enum Refused {
+    #[error("too many connections are open")]
+    Full,
+    #[error("too many connections without a certificate are open")]
+    TooManyStrangers,
+    #[error("the handshake took too long")]
+    Slow,
+    #[error("the handshake failed: {0}")]
+    Handshake(io::Error),
+    #[error("the client does not offer h2")]
+    NotH2,
+    #[error("the certificate was refused: {0}")]
+    Certificate(#[from] CertificateError),
+}
+
+/// An accepted connection. Without a certificate, it ends after [`STRANGERS_TIME`].
+pub(super) struct Connection {
+    stream: TlsStream<TcpStream>,
+    peer: Peer,
+    end: Option<Pin<Box<Sleep>>>,
+    _permit: OwnedSemaphorePermit,
+    _stranger: Option<Place>,
+}
+
+impl Connection {
+    fn new(
+        stream: TlsStream<TcpStream>,
+        peer: Peer,
+        permit: OwnedSemaphorePermit,
+        stranger: Option<Place>,
+    ) -> Self {
+        let end = stranger.as_ref().map(|_| Box::pin(sleep_until(Instant::now() + STRANGERS_TIME)));
+        Connection { stream, peer, end, _permit: permit, _stranger: stranger }
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        // HTTP/2 always has a read pending, so failing the read ends the connection.
+        if self.end.as_mut().is_some_and(|end| end.as_mut().poll(cx).is_ready()) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

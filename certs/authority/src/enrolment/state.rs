@@ -1,0 +1,185 @@
+//! What the calls of the enrolment service share.
+
+use std::collections::HashSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use souk_certs::clock::Clock;
+use souk_certs::credentials::Credentials;
+use souk_certs::identity::{PeerCertificate, TrustDomain};
+use souk_certs::random::Random;
+use souk_certs::server::enrolment_config;
+use souk_proto::Reason;
+use tokio::sync::{Semaphore, watch};
+use tonic::{Request, Status};
+
+use super::error::ServeError;
+use super::limits::{WAITING_CALLS, WATCHERS, WORKERS};
+use super::peer::Peer;
+use super::refusals::Refusals;
+use super::status::{held, internal, overloaded, refused};
+use crate::invitation::book::{self, Book, BookError};
+use crate::invitation::redeem::Redeemer;
+use crate::log::Did;
+use crate::pki::{AUTHORITY, Pki, PkiError};
+
+/// Shared by all calls and by the task that follows the folder.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) dir: PathBuf,
+    pub(super) clock: Clock,
+    pub(super) random: Random,
+    pub(super) domain: TrustDomain,
+    pub(super) tls: Arc<ArcSwap<ServerConfig>>,
+    pub(super) refusals: Refusals,
+    /// The sequence of the newest trust bundle.
+    pub(super) newest: watch::Sender<i64>,
+    pub(super) watchers: Arc<Semaphore>,
+    revoked: ArcSwap<HashSet<Vec<u8>>>,
+    redeemer: Mutex<Secrets>,
+    workers: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+}
+
+/// The secrets' counts, and the state of the file that the invitations were read from.
+#[derive(Debug)]
+struct Secrets {
+    redeemer: Redeemer,
+    print: Print,
+}
+
+/// Inode, size and modification time of a file; `None` if it does not exist.
+type Print = Option<(u64, u64, i64, i64)>;
+
+impl State {
+    /// Reads the folder, in which an enrolment service is set up.
+    pub(super) fn open(dir: &Path, clock: Clock, random: Random) -> Result<Self, ServeError> {
+        let pki = Pki::open_with(dir, random)?;
+        if pki.setup().is_none() {
+            return Err(PkiError::NotSetUp { dir: dir.to_owned() }.into());
+        }
+        let credentials = credentials(&pki, clock)?;
+        let config = enrolment_config(&credentials)?;
+        let print = print(dir);
+        let redeemer = Redeemer::new(&Book::read(dir).map_err(PkiError::from)?, &random.bytes());
+        let (newest, _) = watch::channel(newest(&pki)?);
+        Ok(State {
+            dir: dir.to_owned(),
+            clock,
+            random,
+            domain: pki.trust_domain().clone(),
+            tls: Arc::new(ArcSwap::from(config)),
+            refusals: Refusals::default(),
+            newest,
+            watchers: Arc::new(Semaphore::new(WATCHERS)),
+            revoked: ArcSwap::from(credentials.revoked_serials()),
+            redeemer: Mutex::new(Secrets { redeemer, print }),
+            workers: Arc::new(Semaphore::new(WORKERS)),
+            waiting: Arc::new(Semaphore::new(WAITING_CALLS)),
+        })
+    }
+
+    /// Takes over what has changed in the folder: certificates, lists and bundles.
+    pub(super) fn reload(&self) -> Result<(), ServeError> {
+        let pki = Pki::open_with(&self.dir, self.random)?;
+        let credentials = credentials(&pki, self.clock)?;
+        self.tls.store(enrolment_config(&credentials)?);
+        self.revoked.store(credentials.revoked_serials());
+        // Last, because it wakes the streams, which look at the revoked certificates again.
+        self.newest.send_replace(newest(&pki)?);
+        Ok(())
+    }
+
+    /// Opens the folder, for a caller that changes it.
+    pub(super) fn pki(&self) -> Result<Pki, PkiError> {
+        Pki::open_with(&self.dir, self.random)
+    }
+
+    /// Runs `check` on the counts of secrets, after taking over invitations that have changed.
+    pub(super) fn with_redeemer<T>(&self, check: impl FnOnce(&mut Redeemer) -> T) -> Result<T, BookError> {
+        let mut secrets = self.redeemer.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = print(&self.dir);
+        if now != secrets.print {
+            secrets.redeemer.reload(&Book::read(&self.dir)?);
+            secrets.print = now;
+        }
+        Ok(check(&mut secrets.redeemer))
+    }
+
+    /// Runs a call that uses files, or refuses it if too many are waiting.
+    pub(super) async fn work<T: Send + 'static>(
+        self: &Arc<Self>,
+        call: impl FnOnce(&Self) -> Result<T, Status> + Send + 'static,
+    ) -> Result<T, Status> {
+        let waiting = Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| overloaded())?;
+        let worker = Arc::clone(&self.workers).acquire_owned().await.map_err(|_| overloaded())?;
+        let state = Arc::clone(self);
+        let done = tokio::task::spawn_blocking(move || {
+            // Held until the work has ended, which it does also if its caller has gone.
+            let _permits = (waiting, worker);
+            call(&state)
+        });
+        let done = done.await;
+        done.unwrap_or_else(|panic| Err(internal(&panic)))
+    }
+
+    /// Returns the certificate of a caller that must have one, which is neither revoked nor, unless `may_have_ended`, past
+    /// its end.
+    pub(super) fn certified(
+        &self,
+        peer: &Peer,
+        may_have_ended: bool,
+    ) -> Result<Arc<PeerCertificate>, Status> {
+        let Some(certificate) = &peer.certificate else {
+            let message = "this call needs a certificate; connect with yours, or join with an invitation";
+            return Err(self.refuse(Did::Refuse, Reason::CertificateRequired, message, peer));
+        };
+        if self.revoked.load().contains(certificate.serial()) {
+            let message = "your certificate was revoked; ask the operator for an invitation";
+            return Err(self.refuse(Did::Refuse, Reason::CertificateRevoked, message, peer));
+        }
+        if !may_have_ended && self.clock.now() > certificate.not_after() {
+            let message = "your certificate has expired; renew it and connect again";
+            return Err(self.refuse(Did::Refuse, Reason::CertificateExpired, message, peer));
+        }
+        Ok(Arc::clone(certificate))
+    }
+
+    /// Creates the status of a refused call, and counts it for the log.
+    pub(super) fn refuse(&self, did: Did, reason: Reason, message: &str, peer: &Peer) -> Status {
+        self.refusals.add(did, reason.as_str(), peer.address.ip());
+        refused(reason, message)
+    }
+}
+
+/// Returns who sent a request. Fails with INTERNAL if the connection was not accepted by this service.
+pub(super) fn peer_of<T>(request: &Request<T>) -> Result<Peer, Status> {
+    let peer = request.extensions().get::<Peer>().cloned();
+    peer.ok_or_else(|| refused(Reason::Internal, "the connection has no peer"))
+}
+
+/// Converts a failure of the folder to a status. Its cause is for the log.
+pub(super) fn folder_error(error: &PkiError) -> Status {
+    match error {
+        PkiError::Locked { .. } => held(),
+        error => internal(error),
+    }
+}
+
+fn credentials(pki: &Pki, clock: Clock) -> Result<Credentials, ServeError> {
+    let files = pki.find(AUTHORITY)?.files();
+    Ok(Credentials::load(&files, pki.trust_domain(), clock.now())?)
+}
+
+fn newest(pki: &Pki) -> Result<i64, ServeError> {
+    Ok(pki.bundles().newest().map_err(PkiError::from)?.map_or(0, |(sequence, _)| sequence))
+}
+
+fn print(dir: &Path) -> Print {
+    let found = fs::metadata(dir.join(book::FILE)).ok()?;
+    Some((found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
+}

@@ -1,0 +1,125 @@
+//! An authority that is killed at any step, or away for a month.
+
+use std::fs;
+use std::path::Path;
+use std::time::SystemTime;
+
+use souk_authority::invitation::book::FILE as INVITATIONS;
+use souk_authority::log::FILE as LOG;
+use souk_certs::clock;
+use souk_certs::credentials::{Credentials, StaleLists};
+use souk_certs::identity::{Role, TrustDomain};
+use souk_enrolment::join::{join, renew};
+use souk_enrolment::key::PartyKey;
+use souk_proto::Reason;
+use time::Duration;
+
+use super::world::{Member, World, refusal};
+
+/// The files that a join changes, in the order in which it must write them: the use of the invitation before anything is
+/// signed, and the index and the log before the certificate.
+const STEPS: [&str; 4] = [INVITATIONS, "index.json", LOG, "alice.pem"];
+
+fn modified(dir: &Path, file: &str) -> SystemTime {
+    fs::metadata(dir.join(file)).unwrap().modified().unwrap()
+}
+
+#[tokio::test]
+async fn killed_at_each_step() {
+    for done in 0..=STEPS.len() {
+        let mut world = World::new().await;
+        let code = world.invite(Role::Seller, "alice");
+        let key = PartyKey::generate().unwrap();
+        let before: Vec<_> = STEPS.iter().map(|file| fs::read(world.dir().join(file)).ok()).collect();
+        let first = join(&code, Role::Seller, &key, clock::now()).await.unwrap();
+        world.stop().await;
+        let times: Vec<_> = STEPS.iter().map(|file| modified(world.dir(), file)).collect();
+        assert!(times.is_sorted(), "written in another order: {times:?}");
+        // As if it had been killed after so many of them.
+        for (file, contents) in STEPS.iter().zip(before).skip(done) {
+            let path = world.dir().join(file);
+            match contents {
+                Some(contents) => fs::write(path, contents).unwrap(),
+                None => fs::remove_file(path).unwrap(),
+            }
+        }
+        world.start().await;
+        // If the use was recorded, the code is bound to the key.
+        if done > 0 {
+            let thief = Member::join(&code, Role::Seller).await;
+            assert_eq!(refusal(thief), Some(Reason::InvitationUsed), "after {done}");
+        }
+        let again = join(&code, Role::Seller, &key, clock::now()).await.unwrap();
+        assert_eq!(done == STEPS.len(), again.certificate == first.certificate, "after {done}");
+        // Every certificate that anybody has can be revoked, except the one whose answer nobody has got.
+        let serial: String = again.peer.serial().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert!(world.pki().certificates().iter().any(|party| party.serial == serial));
+        world.pki().revoke("alice", clock::now()).unwrap();
+        assert!(
+            world
+                .pki()
+                .certificates()
+                .iter()
+                .filter(|party| party.name.as_str() == "alice")
+                .all(|party| party.revoked.is_some())
+        );
+        world.serves_others().await;
+    }
+}
+
+#[tokio::test]
+async fn killed_between_a_list_and_its_bundle() {
+    let mut world = World::new().await;
+    let bundles = fs::read_dir(world.dir().join("trust")).unwrap().count();
+    let kept = fs::read(world.dir().join("trust/000001.bin")).unwrap();
+    world.stop().await;
+    world.pki().revoke("authority", clock::now()).unwrap_or_default();
+    world.pki().refresh_crl(clock::now()).unwrap();
+    // The lists and the index were written, and the bundle was not.
+    fs::remove_dir_all(world.dir().join("trust")).unwrap();
+    fs::create_dir(world.dir().join("trust")).unwrap();
+    fs::write(world.dir().join("trust/000001.bin"), kept).unwrap();
+    let mut pki = world.pki();
+    pki.publish(clock::now()).unwrap();
+    let newest = world.bundle().open().unwrap();
+    assert!(newest.sequence > 3, "no sequence is used twice, even if its bundle was never seen");
+    assert_eq!(bundles, 1);
+}
+
+#[tokio::test]
+async fn killed_between_signing_and_answering_a_renewal() {
+    let mut world = World::new().await;
+    let alice = Member::join(&world.invite(Role::Seller, "alice"), Role::Seller).await.unwrap();
+    let key = PartyKey::generate().unwrap();
+    let before = fs::read(world.dir().join("alice.pem")).unwrap();
+    renew(&world.dial(), &alice.credentials(), &key).await.unwrap();
+    world.stop().await;
+    // The index was written, and the certificate was not.
+    fs::write(world.dir().join("alice.pem"), before).unwrap();
+    world.start().await;
+    let again = renew(&world.dial(), &alice.credentials(), &key).await.unwrap();
+    alice.write(&again.certificate, &key);
+    renew(&world.dial(), &alice.credentials(), &PartyKey::generate().unwrap()).await.unwrap();
+    world.serves_others().await;
+}
+
+#[tokio::test]
+async fn authority_offline_30_d() {
+    let mut world = World::new().await;
+    let alice = Member::join(&world.invite(Role::Seller, "alice"), Role::Seller).await.unwrap();
+    world.stop().await;
+    // A certificate that was to be renewed on the day the authority went away, and a list of that day.
+    let month = Duration::days(30);
+    let end = alice.joined.peer.not_after();
+    let since = end - month;
+    world.pki().refresh_crl(since).unwrap();
+    fs::copy(world.dir().join("crl.pem"), alice.folder.path().join("crl.pem")).unwrap();
+    for day in 0..30 {
+        let now = since + Duration::days(day);
+        let strict = StaleLists::Refuse;
+        Credentials::load_with(&alice.files(), &TrustDomain::default(), strict, now).unwrap();
+    }
+    world.start().await;
+    renew(&world.dial(), &alice.credentials(), &PartyKey::generate().unwrap()).await.unwrap();
+    world.serves_others().await;
+}

@@ -1,0 +1,104 @@
+//! Files and folders of contexts, with their paths in the errors.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _},
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    time::Duration,
+};
+
+use souk_certs::file::{self, Secrecy};
+use uuid::Uuid;
+
+use super::ContextError;
+
+/// The permissions that nobody but the owner may have on a folder.
+const OTHERS_WRITE: u32 = 0o022;
+
+/// The maximum size of a file that is read: a trust bundle of 4 MiB with its signatures.
+const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024 + 4 * 1024;
+
+/// How long a change waits for another process to release a lock.
+pub(super) const LOCK_WAIT: Duration = Duration::from_secs(10);
+
+/// Creates a folder and its parents, readable only by their owner. Existing ones keep their mode.
+pub(super) fn create_folder(path: &Path) -> Result<(), ContextError> {
+    file::create_folder(path).map_err(ContextError::io("create", path))
+}
+
+/// Refuses a folder that others may write to: they could replace the keys and the authority in it. One that does not
+/// exist is fine.
+pub(super) fn check_folder(path: &Path) -> Result<(), ContextError> {
+    match fs::metadata(path) {
+        Ok(found) if found.permissions().mode() & OTHERS_WRITE != 0 => {
+            Err(ContextError::Exposed { path: path.to_owned() })
+        }
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(ContextError::io("read", path)(error)),
+    }
+}
+
+/// Reads a file of bounded size; `None` if it does not exist.
+pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, ContextError> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes));
+    match read {
+        Ok(_) if bytes.len() as u64 > MAX_FILE_BYTES => {
+            Err(ContextError::malformed(path, "it is larger than 4 MiB"))
+        }
+        Ok(_) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(ContextError::io("read", path)(error)),
+    }
+}
+
+/// Reads a text file of bounded size; `None` if it does not exist.
+pub(super) fn read_text(path: &Path) -> Result<Option<String>, ContextError> {
+    let text = read(path)?.map(String::from_utf8).transpose();
+    text.map_err(|_| ContextError::malformed(path, "it is not text"))
+}
+
+/// Replaces a file atomically and flushes it. `unique` is a new id, for the name of the temporary file.
+pub(super) fn replace(
+    path: &Path,
+    contents: &[u8],
+    secrecy: Secrecy,
+    unique: Uuid,
+) -> Result<(), ContextError> {
+    file::replace(path, contents, secrecy, unique).map_err(ContextError::io("write", path))
+}
+
+/// Removes a file that may have been left behind by a process that was killed.
+pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
+    absent_is_fine(fs::remove_file(path))
+}
+
+/// Removes a folder with everything in it, if it exists.
+pub(super) fn remove_folder_if_there(path: &Path) -> io::Result<()> {
+    absent_is_fine(fs::remove_dir_all(path))
+}
+
+fn absent_is_fine(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+/// Flushes a folder, without which a rename in it may be lost in a crash.
+pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Takes the lock of a folder; `None` if another process still holds it after `wait`.
+pub(super) fn try_lock(folder: &Path, wait: Duration) -> Result<Option<File>, ContextError> {
+    let path = folder.join(".lock");
+    file::lock(&path, wait).map_err(ContextError::io("lock", &path))
+}
+
+/// Takes the lock of a folder. Blocks for at most [`LOCK_WAIT`].
+pub(super) fn lock(folder: &Path) -> Result<File, ContextError> {
+    try_lock(folder, LOCK_WAIT)?.ok_or_else(|| ContextError::Busy { path: folder.to_owned() })
+}

@@ -1,0 +1,376 @@
+//! The folder of a user's contexts.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use souk_certs::identity::Role;
+use uuid::Uuid;
+
+use super::{
+    Context, ContextError, ContextName, Description, Joining, Locked, current, files, generation::LIVE,
+};
+use crate::code::InvitationId;
+
+/// The folder of a user's contexts, `~/.config/souk`. Creating the value reads nothing.
+#[derive(Clone, Debug)]
+pub struct ContextFolder {
+    root: PathBuf,
+}
+
+/// A context in a list.
+#[derive(Debug)]
+pub struct Listed {
+    /// The context's name.
+    pub name: ContextName,
+    /// Its folder.
+    pub context: Context,
+    /// What it is for, or why that can't be read.
+    pub description: Result<Description, ContextError>,
+}
+
+impl ContextFolder {
+    /// Returns the folder at a path.
+    #[must_use]
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// Returns the path of the folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.root
+    }
+
+    /// Lists the contexts of all roles by name, also those that can't be read.
+    ///
+    /// # Errors
+    /// Others may write to the folder, or it can't be read.
+    pub fn list(&self) -> Result<Vec<Listed>, ContextError> {
+        self.check()?;
+        let folder = self.contexts();
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(ContextError::io("read", &folder)(error)),
+        };
+        let mut listed = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(ContextError::io("read", &folder))?;
+            // Names with a dot are folders on their way out.
+            let Some(name) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            let context = Context::at(entry.path());
+            match context.description() {
+                // A join was interrupted before it wrote anything.
+                Ok(None) => {}
+                Ok(Some(description)) => listed.push(Listed { name, context, description: Ok(description) }),
+                Err(error) => listed.push(Listed { name, context, description: Err(error) }),
+            }
+        }
+        listed.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(listed)
+    }
+
+    /// Returns a context of a role, by its name.
+    ///
+    /// # Errors
+    /// There is no such context of this role ([`ContextError::NoSuch`]), others may write to the folder, or the
+    /// description can't be read.
+    pub fn find(&self, role: Role, name: &ContextName) -> Result<(Context, Description), ContextError> {
+        self.check()?;
+        let context = self.context(name);
+        match context.description()? {
+            Some(description) if description.role() == role => Ok((context, description)),
+            _ => Err(ContextError::NoSuch { name: name.to_string() }),
+        }
+    }
+
+    /// Returns the context of an invitation, if one was begun; its name first.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    pub fn of_invitation(&self, invitation: InvitationId) -> Result<Option<Listed>, ContextError> {
+        let is_of =
+            |listed: &Listed| listed.description.as_ref().is_ok_and(|found| found.invitation == invitation);
+        Ok(self.list()?.into_iter().find(is_of))
+    }
+
+    /// Returns the name of the context that a role's program uses; `None` if none was chosen.
+    ///
+    /// # Errors
+    /// Others may write to the folder, or `current.toml` can't be read.
+    pub fn current(&self, role: Role) -> Result<Option<ContextName>, ContextError> {
+        let path = self.current_path();
+        if !path.exists() {
+            // The folder may be older than contexts, with a settings file only.
+            return Ok(None);
+        }
+        self.check()?;
+        current::read(&path, role)
+    }
+
+    /// Chooses the context that a role's program uses, or none. `unique` is a new id, for the name of a temporary file.
+    ///
+    /// # Errors
+    /// Others may write to the folder, or `current.toml` can't be written.
+    pub fn make_current(
+        &self,
+        role: Role,
+        name: Option<&ContextName>,
+        unique: Uuid,
+    ) -> Result<(), ContextError> {
+        self.prepare()?;
+        let _lock = files::lock(&self.root)?;
+        current::write(&self.current_path(), role, name, unique)
+    }
+
+    /// Begins a context, or completes one of the same invitation. An ephemeral one is replaced by another ephemeral one.
+    /// Returns it locked and described, without a certificate if it is new. `unique` is a new id.
+    ///
+    /// # Errors
+    /// A context of this name exists, and is of another invitation ([`ContextError::Exists`]); or the folder can't be
+    /// used.
+    pub fn begin(
+        &self,
+        name: &ContextName,
+        description: &Description,
+        unique: Uuid,
+    ) -> Result<Locked, ContextError> {
+        self.prepare()?;
+        files::create_folder(&self.contexts())?;
+        let context = self.context(name);
+        let locked = context.lock()?;
+        match context.description()? {
+            Some(found) if found.invitation == description.invitation => {}
+            Some(found) if found.ephemeral && description.ephemeral && found.role() == description.role() => {
+                // Its certificate is of an authority that is gone.
+                let link = context.folder().join(LIVE);
+                files::remove_if_there(&link).map_err(ContextError::io("remove", &link))?;
+            }
+            Some(found) => {
+                return Err(ContextError::Exists { name: name.to_string(), role: found.role() });
+            }
+            None => {}
+        }
+        locked.describe(description, unique)?;
+        Ok(locked)
+    }
+
+    /// Returns the name under which a context of this description may be begun: an error if another one has it.
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin). Nothing is created.
+    pub fn check_free(&self, name: &ContextName, invitation: InvitationId) -> Result<(), ContextError> {
+        self.check()?;
+        match self.context(name).description()? {
+            Some(found) if found.invitation != invitation && !found.ephemeral => {
+                Err(ContextError::Exists { name: name.to_string(), role: found.role() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns where the key of a join is kept until it is complete.
+    ///
+    /// # Errors
+    /// As [`Joining::begin`].
+    pub fn joining(&self, invitation: InvitationId) -> Result<Joining, ContextError> {
+        self.prepare()?;
+        Joining::begin(&self.root, invitation)
+    }
+
+    /// Removes a context with its key and certificate. A program that uses it at the moment goes on with what it has
+    /// read. If it was the current one, its role has none then. `unique` is a new id.
+    ///
+    /// # Errors
+    /// There is no such context of this role ([`ContextError::NoSuch`]), another process is changing it, or it can't be
+    /// removed.
+    pub fn remove(&self, role: Role, name: &ContextName, unique: Uuid) -> Result<(), ContextError> {
+        let listed = self.list()?.into_iter().find(|listed| listed.name == *name);
+        // One that can't be read is of no role, and must be removable.
+        let is_of_another =
+            |listed: &Listed| listed.description.as_ref().is_ok_and(|found| found.role() != role);
+        let context = match listed {
+            Some(listed) if !is_of_another(&listed) => listed.context,
+            _ => return Err(ContextError::NoSuch { name: name.to_string() }),
+        };
+        let locked = context.lock()?;
+        if self.current(role)?.as_ref() == Some(name) {
+            self.make_current(role, None, unique)?;
+        }
+        // First out of sight in one step, so that no half of it is ever found.
+        let removed = self.contexts().join(format!(".{name}.removed"));
+        files::remove_folder_if_there(&removed)
+            .and_then(|()| fs::rename(context.folder(), &removed))
+            .and_then(|()| files::remove_folder_if_there(&removed))
+            .map_err(ContextError::io("remove", context.folder()))?;
+        drop(locked);
+        Ok(())
+    }
+
+    /// Returns the folder of a context, which may not exist.
+    fn context(&self, name: &ContextName) -> Context {
+        Context::at(self.contexts().join(name.as_str()))
+    }
+
+    fn contexts(&self) -> PathBuf {
+        self.root.join("contexts")
+    }
+
+    fn current_path(&self) -> PathBuf {
+        self.root.join("current.toml")
+    }
+
+    fn check(&self) -> Result<(), ContextError> {
+        files::check_folder(&self.root)?;
+        files::check_folder(&self.contexts())
+    }
+
+    fn prepare(&self) -> Result<(), ContextError> {
+        files::create_folder(&self.root)?;
+        self.check()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use souk_certs::identity::{Identity, TrustDomain};
+    use tempfile::TempDir;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::context::Generation;
+
+    fn described(role: Role, invitation: u8) -> Description {
+        Description {
+            identity: Identity::new(role, Uuid::from_u128(u128::from(invitation))),
+            name: "alice".into(),
+            market: Vec::new(),
+            authority: Vec::new(),
+            nearby: Vec::new(),
+            trust_domain: TrustDomain::default(),
+            invitation: InvitationId([invitation; 8]),
+            ephemeral: false,
+        }
+    }
+
+    fn folder() -> (TempDir, ContextFolder) {
+        let home = tempfile::tempdir().unwrap();
+        let folder = ContextFolder::at(home.path().join(".config/souk"));
+        (home, folder)
+    }
+
+    fn name(text: &str) -> ContextName {
+        text.parse().unwrap()
+    }
+
+    fn complete(locked: &Locked, certificate: &str) {
+        let text = certificate.to_owned();
+        let generation = Generation {
+            certificate: text.clone(),
+            key: text.clone(),
+            roots: text.clone(),
+            lists: text,
+            trust: Vec::new(),
+        };
+        locked.install(&generation).unwrap();
+    }
+
+    #[test]
+    fn contexts_are_found_by_role_name_and_invitation() {
+        let (_home, folder) = folder();
+        assert!(folder.list().unwrap().is_empty());
+        folder.begin(&name("bob"), &described(Role::Buyer, 2), Uuid::nil()).unwrap();
+        folder.begin(&name("alice"), &described(Role::Seller, 1), Uuid::nil()).unwrap();
+        let names: Vec<_> =
+            folder.list().unwrap().into_iter().map(|listed| listed.name.to_string()).collect();
+        assert_eq!(names, ["alice", "bob"]);
+        assert!(folder.find(Role::Seller, &name("alice")).is_ok());
+        for (role, other) in [(Role::Seller, "bob"), (Role::Buyer, "alice"), (Role::Seller, "carol")] {
+            let error = folder.find(role, &name(other)).unwrap_err();
+            assert!(matches!(error, ContextError::NoSuch { .. }), "{error}");
+        }
+        assert_eq!(folder.of_invitation(InvitationId([2; 8])).unwrap().unwrap().name, name("bob"));
+        assert!(folder.of_invitation(InvitationId([3; 8])).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_context_of_the_same_invitation_is_completed_and_no_other_is_overwritten() {
+        let (_home, folder) = folder();
+        let alice = described(Role::Seller, 1);
+        complete(&folder.begin(&name("alice"), &alice, Uuid::nil()).unwrap(), "mine");
+        for other in [described(Role::Seller, 2), described(Role::Buyer, 3)] {
+            assert!(matches!(
+                folder.begin(&name("alice"), &other, Uuid::nil()),
+                Err(ContextError::Exists { .. })
+            ));
+            assert!(folder.check_free(&name("alice"), other.invitation).is_err());
+        }
+        folder.check_free(&name("alice"), alice.invitation).unwrap();
+        let again = folder.begin(&name("alice"), &alice, Uuid::nil()).unwrap();
+        assert_eq!(again.context().generation().unwrap().certificate, "mine");
+    }
+
+    #[test]
+    fn only_an_ephemeral_context_is_replaced_and_only_by_another() {
+        let (_home, folder) = folder();
+        let demo = |invitation| Description { ephemeral: true, ..described(Role::Buyer, invitation) };
+        complete(&folder.begin(&name("bob"), &demo(1), Uuid::nil()).unwrap(), "first");
+        assert!(folder.begin(&name("bob"), &described(Role::Buyer, 9), Uuid::nil()).is_err());
+        let second = folder.begin(&name("bob"), &demo(2), Uuid::nil()).unwrap();
+        assert!(!second.context().is_complete());
+        complete(&second, "second");
+        assert_eq!(second.context().generation().unwrap().certificate, "second");
+        drop(second);
+        complete(&folder.begin(&name("alice"), &described(Role::Buyer, 3), Uuid::nil()).unwrap(), "lasting");
+        assert!(folder.begin(&name("alice"), &demo(4), Uuid::nil()).is_err());
+    }
+
+    #[test]
+    fn a_removed_context_is_gone_and_no_longer_current() {
+        let (_home, folder) = folder();
+        let (alice, bob) = (name("alice"), name("bob"));
+        complete(&folder.begin(&alice, &described(Role::Seller, 1), Uuid::nil()).unwrap(), "alice");
+        complete(&folder.begin(&bob, &described(Role::Buyer, 2), Uuid::nil()).unwrap(), "bob");
+        folder.make_current(Role::Seller, Some(&alice), Uuid::nil()).unwrap();
+        folder.make_current(Role::Buyer, Some(&bob), Uuid::nil()).unwrap();
+        assert!(matches!(folder.remove(Role::Seller, &bob, Uuid::nil()), Err(ContextError::NoSuch { .. })));
+        folder.remove(Role::Seller, &alice, Uuid::nil()).unwrap();
+        assert_eq!(
+            (folder.current(Role::Seller).unwrap(), folder.current(Role::Buyer).unwrap()),
+            (None, Some(bob))
+        );
+        assert_eq!(folder.list().unwrap().len(), 1);
+        assert_eq!(fs::read_dir(folder.path().join("contexts")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_context_that_can_not_be_read_is_listed_and_removable() {
+        let (_home, folder) = folder();
+        let broken = name("broken");
+        let locked = folder.begin(&broken, &described(Role::Seller, 1), Uuid::nil()).unwrap();
+        fs::write(locked.context().folder().join("context.toml"), "role = ").unwrap();
+        drop(locked);
+        assert!(folder.list().unwrap()[0].description.is_err());
+        folder.remove(Role::Buyer, &broken, Uuid::nil()).unwrap();
+        assert!(folder.list().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_folder_that_others_may_write_to_is_refused() {
+        let (_home, folder) = folder();
+        folder.begin(&name("alice"), &described(Role::Seller, 1), Uuid::nil()).unwrap();
+        folder.make_current(Role::Seller, Some(&name("alice")), Uuid::nil()).unwrap();
+        for exposed in [folder.path().to_owned(), folder.contexts()] {
+            let private = fs::metadata(&exposed).unwrap().permissions();
+            fs::set_permissions(&exposed, fs::Permissions::from_mode(0o722)).unwrap();
+            assert!(matches!(folder.list(), Err(ContextError::Exposed { .. })));
+            assert!(folder.current(Role::Seller).is_err());
+            assert!(matches!(folder.joining(InvitationId([1; 8])), Err(ContextError::Exposed { .. })));
+            fs::set_permissions(&exposed, private).unwrap();
+        }
+    }
+}

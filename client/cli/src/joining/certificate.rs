@@ -1,0 +1,157 @@
+//! The first half of `join`: a key, a certificate for it, and the context that holds both.
+
+use souk_certs::{clock::Clock, connector::Dial, identity::Role};
+use souk_client::{Error, Reason};
+use souk_enrolment::{
+    code::InvitationCode,
+    context::{ContextFolder, ContextName, Description, Generation},
+    join::{JoinError, Joined, join as redeem},
+    key::{KeyError, PartyKey},
+    trust::{Accepted, SignedBundle, Trusted, accept},
+};
+
+use crate::{CliSession, Failure, exit, selection::Selected};
+
+/// Redeems the code and makes the context.
+pub(super) async fn join(
+    session: &CliSession,
+    folder: &ContextFolder,
+    role: Role,
+    code: &InvitationCode,
+    name: Option<ContextName>,
+) -> Result<Selected, Failure> {
+    if let Some(name) = &name {
+        // Before the code is used up.
+        folder.check_free(name, code.id())?;
+    }
+    let now = session.clock().now();
+    let joining = folder.joining(code.id())?;
+    let key = PartyKey::open_or_create(&joining.key_path(), session.unique()).map_err(of_key)?;
+    let joined = redeem(code, role, &key, now).await;
+    let command = session.audience().command().unwrap_or_default();
+    let joined = joined.map_err(|error| refused(error, code, command))?;
+    let accepted = accepted(&joined, code, session.clock())?;
+    let name = match name {
+        Some(name) => name,
+        None => joined.name.parse().map_err(souk_enrolment::context::ContextError::Name)?,
+    };
+    let description = described(session, &joined, &accepted, code);
+    let locked = folder.begin(&name, &description, session.unique())?;
+    let bundle = accepted.bundle();
+    locked.install(&Generation {
+        certificate: souk_enrolment::pem::certificate(&joined.certificate),
+        key: key.to_pem(),
+        roots: bundle.ca_pem(),
+        lists: bundle.crl_pem(),
+        trust: accepted.signed().to_bytes(),
+    })?;
+    let context = locked.context().clone();
+    joining.complete()?;
+    Ok(Selected::new(name, context, description))
+}
+
+/// Takes the trust bundle of the answer, which the root of the code must have signed.
+fn accepted(joined: &Joined, code: &InvitationCode, clock: Clock) -> Result<Accepted, Failure> {
+    let unusable = |problem: &dyn std::fmt::Display| {
+        let hint = "tell the market's operator; then run the same command again";
+        Failure::undone(
+            format!("the authority's answer can't be used: {problem}"),
+            Some(hint),
+            exit::IDENTITY,
+        )
+    };
+    let signed = SignedBundle::try_from(joined.trust.clone()).map_err(|error| unusable(&error))?;
+    let roots = [joined.root.clone()];
+    let trusted = Trusted::in_use(code.trust_domain().clone(), &roots, &[], None);
+    accept(&trusted, &signed, clock.now()).map_err(|error| unusable(&error))
+}
+
+/// Describes the context. If the authority knows no market, it is the one that was named on the command line.
+fn described(
+    session: &CliSession,
+    joined: &Joined,
+    accepted: &Accepted,
+    code: &InvitationCode,
+) -> Description {
+    let parsed = |texts: &[String]| texts.iter().filter_map(|text| text.parse().ok()).collect::<Vec<Dial>>();
+    let mut market = parsed(&accepted.bundle().markets);
+    if market.is_empty() && session.resolved().given.origin("market").is_some() {
+        market = session.resolved().market.iter().cloned().collect();
+    }
+    let mut authority = parsed(&accepted.bundle().authorities);
+    if authority.is_empty() {
+        authority.push(code.authority().clone());
+    }
+    Description {
+        identity: joined.peer.identity(),
+        name: joined.name.clone(),
+        market,
+        authority,
+        nearby: Vec::new(),
+        trust_domain: code.trust_domain().clone(),
+        invitation: code.id(),
+        ephemeral: joined.ephemeral,
+    }
+}
+
+fn of_key(error: KeyError) -> Failure {
+    match error {
+        KeyError::File { path, source } => {
+            Failure::io(format!("use the key file {}", path.display()), source)
+        }
+        other => Failure::undone(other.to_string(), None, exit::IDENTITY),
+    }
+}
+
+/// Words a join that failed, with what to do for the user of this program.
+pub fn refused(error: JoinError, code: &InvitationCode, command: &str) -> Failure {
+    let authority = code.authority();
+    match error {
+        JoinError::Key(error) => of_key(error),
+        JoinError::NotTheAuthority(_) => Failure::undone(
+            format!("{error} (connecting to {authority})"),
+            Some(
+                "check with the market's operator that the code is for this authority, or ask for a new one",
+            ),
+            exit::IDENTITY,
+        ),
+        JoinError::Unreached(source) => {
+            let cause = Error::from_dial(&source);
+            Failure::undone(
+                format!("the authority at {authority} was not reached: {cause}"),
+                Some(&format!(
+                    "check that `gen-certs serve` runs there and no firewall is in between; then run `{command} join` again \
+                     with the same code"
+                )),
+                exit::UNAVAILABLE,
+            )
+        }
+        JoinError::Refused(status) => {
+            let error =
+                Error::from_status(status, &authority.clone().into(), souk_enrolment::join::CALL_TIMEOUT);
+            let Some(refusal) = error.refusal().filter(|refusal| refusal.reason().is_some()) else {
+                return Failure::undone(
+                    format!("the authority at {authority} did not answer: {error}"),
+                    Some("run the same command again: the code is not used up by that"),
+                    exit::UNAVAILABLE,
+                );
+            };
+            match (refusal.reason(), refusal.metadata().get("role")) {
+                (Some(Reason::InvitationRole), Some(role)) => {
+                    let hint = match role.as_str() {
+                        "operator" => "the code is for an operator: `market admin join`".to_owned(),
+                        "market" => "the code is for a market: `market join`".to_owned(),
+                        role => format!("the code is for a {role}: `{role} join`"),
+                    };
+                    Failure::Advised { failure: Box::new(error.into()), hint }
+                }
+                _ => error.into(),
+            }
+        }
+        other => Failure::undone(
+            other.to_string(),
+            Some("tell the market's operator; then run the same command again"),
+            exit::IDENTITY,
+        ),
+    }
+}

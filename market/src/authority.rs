@@ -1,0 +1,210 @@
+//! An authority in the market's own process: for one machine, and for demos.
+//!
+//! The enrolment service has a thread and a runtime of its own, so that a flood of newcomers takes no time from trade. The
+//! authority's key is in the memory of this process all the same: an intruder in the market can issue certificates. An
+//! authority on another machine (`gen-certs serve`) avoids that.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    thread::{self, JoinHandle},
+};
+
+use anyhow::{Context as _, bail};
+use souk_authority::{
+    enrolment::Enrolment,
+    invitation::book::{MIN_VALIDITY, NewInvitation},
+    pki::{InitOptions, Pki, Setup},
+};
+use souk_certs::{
+    clock::Clock,
+    connector::Dial,
+    identity::{Role, TrustDomain},
+    listener,
+    random::Random,
+};
+use souk_enrolment::{code::InvitationCode, context::Context, host::join_host};
+use tokio::{net::TcpListener, runtime::Builder};
+use tokio_util::sync::CancellationToken;
+
+/// The folder of the market's context, in the authority's.
+const MARKET_FOLDER: &str = "market";
+/// The name of the market that belongs to the authority.
+const MARKET_NAME: &str = "market-1";
+/// The number of threads of the service's runtime.
+const THREADS: usize = 1;
+
+/// What an authority in this process is to serve.
+#[derive(Clone, Debug)]
+pub struct OwnAuthorityOptions {
+    /// The folder of the authority, which is made if it is missing.
+    pub dir: PathBuf,
+    /// The trust domain of an authority that is made.
+    pub trust_domain: TrustDomain,
+    /// The address on which the enrolment service listens.
+    pub listen: SocketAddr,
+    /// The address on which the market listens.
+    pub market: SocketAddr,
+    /// The host that goes into codes and bundles. `None` means the host before, or the address itself.
+    pub public: Option<String>,
+}
+
+/// An enrolment service on a thread of its own.
+#[derive(Debug)]
+pub struct EnrolmentThread {
+    /// The address on which it listens.
+    pub address: SocketAddr,
+    stop: CancellationToken,
+    thread: JoinHandle<()>,
+}
+
+/// An authority in this process, with the context of its market.
+#[derive(Debug)]
+pub struct OwnAuthority {
+    /// The folder of the market's context.
+    pub context: PathBuf,
+    /// Whether the authority was made by this call.
+    pub is_new: bool,
+    /// The service.
+    pub enrolment: EnrolmentThread,
+}
+
+impl EnrolmentThread {
+    /// Starts the service of a folder that is set up for it.
+    ///
+    /// # Errors
+    /// The folder can't be used, or the thread can't be started.
+    pub fn start(dir: &Path, listener: TcpListener) -> anyhow::Result<Self> {
+        let service = Enrolment::open(dir, Clock::SYSTEM, Random::SYSTEM)?;
+        let address = listener.local_addr()?;
+        // It belongs to the runtime that is current when it is made.
+        let listener = listener.into_std()?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name("enrolment")
+            .enable_all()
+            .build()?;
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let serve = move || {
+            let outcome = runtime.block_on(async {
+                let listener = TcpListener::from_std(listener)?;
+                service.serve(listener, stopped.cancelled()).await?;
+                Ok::<_, anyhow::Error>(())
+            });
+            if let Err(error) = outcome {
+                tracing::error!(
+                    "the enrolment service has ended, nobody can join until the market is restarted: {error:#}"
+                );
+            }
+        };
+        let thread = thread::Builder::new().name("enrolment".to_owned()).spawn(serve)?;
+        Ok(Self { address, stop, thread })
+    }
+
+    /// Stops the service, and waits until it has ended.
+    pub fn close(self) {
+        self.stop.cancel();
+        if self.thread.join().is_err() {
+            tracing::error!("the enrolment service has panicked");
+        }
+    }
+}
+
+impl OwnAuthority {
+    /// Makes what is missing, starts the service, and gives the market its certificate.
+    ///
+    /// # Errors
+    /// The address is in use, a file can't be read or written, or the folder is another program's.
+    pub async fn open(options: &OwnAuthorityOptions) -> anyhow::Result<Self> {
+        let OwnAuthorityOptions { dir, listen, market, .. } = options;
+        let bound = listener::bind(*listen).await;
+        let bound =
+            bound.with_context(|| format!("can't listen on {listen}; choose another --enrolment-listen"))?;
+        let now = Clock::SYSTEM.now();
+        let is_new = !dir.join("ca.pem").exists();
+        let mut pki = if is_new {
+            let trust_domain = options.trust_domain.clone();
+            Pki::init(
+                dir,
+                &InitOptions { trust_domain, without_market: true, ..InitOptions::default() },
+                now,
+            )?
+        } else {
+            Pki::open(dir)?
+        };
+        let setup = setup(options, pki.setup(), bound.local_addr()?, *market)?;
+        if pki.setup() != Some(&setup) {
+            pki.set_up(&setup, now)?;
+        }
+        let enrolment = EnrolmentThread::start(dir, bound)?;
+        let context = dir.join(MARKET_FOLDER);
+        if let Err(error) = join_own(&mut pki, &Context::at(&context), reachable(enrolment.address)).await {
+            enrolment.close();
+            return Err(error);
+        }
+        Ok(Self { context, is_new, enrolment })
+    }
+}
+
+/// Joins the market to the authority in this process, unless it has joined before.
+async fn join_own(pki: &mut Pki, context: &Context, at: Dial) -> anyhow::Result<()> {
+    if context.is_complete() {
+        return Ok(());
+    }
+    let now = Clock::SYSTEM.now();
+    let again = pki.find(MARKET_NAME).is_ok();
+    let new =
+        NewInvitation { role: Role::Market, name: MARKET_NAME.to_owned(), again, validity: MIN_VALIDITY };
+    let (code, _) = pki.invite(new, now)?;
+    // By the address that works here: the public one may lead around a corner that this machine can't take.
+    let here = InvitationCode::new(
+        code.id(),
+        code.secret().clone(),
+        code.root(),
+        at.clone(),
+        code.trust_domain().clone(),
+    )?;
+    join_host(context, &here, vec![at], (Clock::SYSTEM, Random::SYSTEM)).await?;
+    Ok(())
+}
+
+/// Decides what goes into codes and bundles.
+fn setup(
+    options: &OwnAuthorityOptions,
+    before: Option<&Setup>,
+    enrolment: SocketAddr,
+    market: SocketAddr,
+) -> anyhow::Result<Setup> {
+    let host = match (&options.public, before) {
+        (Some(host), _) => host.clone(),
+        (None, _) if !enrolment.ip().is_unspecified() => enrolment.ip().to_string(),
+        (None, Some(before)) if !is_loopback(&before.public.host) => before.public.host.clone(),
+        (None, _) => {
+            bail!("other machines need a name or an address of this one; give it with --public HOST")
+        }
+    };
+    let own = Dial { host: host.clone(), port: market.port() };
+    // Others may have joined: they stay, after this one.
+    let others = before.into_iter().flat_map(|before| &before.markets);
+    let others = others
+        .filter(|other| other.port != own.port || !is_loopback(&other.host))
+        .filter(|other| **other != own);
+    let markets = std::iter::once(own.clone()).chain(others.cloned()).collect();
+    let ephemeral = before.is_some_and(|before| before.ephemeral);
+    Ok(Setup { public: Dial { host, port: enrolment.port() }, markets, ephemeral })
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Returns the address at which this machine reaches a service that listens on an address.
+fn reachable(listen: SocketAddr) -> Dial {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    Dial { host: ip.to_string(), port: listen.port() }
+}

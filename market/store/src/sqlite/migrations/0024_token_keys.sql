@@ -1,0 +1,12 @@
+-- The public keys with which markets sign access tokens. A row counts only if the signature is by a market's certificate that
+-- still stands, so who can write here can't make the markets accept a token.
+CREATE TABLE token_key (
+    id          TEXT PRIMARY KEY,
+    public_key  BLOB NOT NULL,
+    -- Wall time, in microseconds.
+    not_before  INTEGER NOT NULL,
+    not_after   INTEGER NOT NULL,
+    -- DER.
+    certificate BLOB NOT NULL,
+    signature   BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
