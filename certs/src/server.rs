@@ -6,7 +6,7 @@ use rustls::ServerConfig;
 use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::ClientCertVerifier;
 
-use crate::credentials::{Credentials, Presence, RENEWAL_GRACE};
+use crate::credentials::{Credentials, Presence, RENEWAL_GRACE, RetiredRoot};
 use crate::lenient::Lenient;
 use crate::tls::{ALPN_H2, TlsError, VERSIONS, provider};
 
@@ -42,23 +42,27 @@ pub fn server_config(credentials: &Credentials, policy: ClientPolicy) -> Result<
     if policy == ClientPolicy::AnyParty && credentials.crls().is_empty() {
         return Err(TlsError::NoCrl);
     }
-    build(credentials, credentials.verifier(Presence::Required)?)
+    build(credentials, credentials.verifier(Presence::Required, &[])?)
 }
 
 /// Builds the configuration of an authority's enrolment service. It differs from [`server_config`] in that a client may
 /// show no certificate, because it comes for one, and that a certificate which ended at most [`RENEWAL_GRACE`] ago is
-/// judged as of its last second, so that it can be renewed. The service must refuse it for everything else.
+/// judged as of its last second, so that it can be renewed. So are those of `retired` roots, which a party may have that
+/// was away while the root changed. The service must refuse both for everything else.
 ///
 /// The certificate file of the credentials must contain the leaf and the root that signed it: a client that joins knows
 /// the root only by its hash.
 ///
 /// # Errors
 /// Returns [`TlsError::NoCrl`] without a revocation list, and other variants if rustls rejects the credentials.
-pub fn enrolment_config(credentials: &Credentials) -> Result<Arc<ServerConfig>, TlsError> {
+pub fn enrolment_config(
+    credentials: &Credentials,
+    retired: &[RetiredRoot],
+) -> Result<Arc<ServerConfig>, TlsError> {
     if credentials.crls().is_empty() {
         return Err(TlsError::NoCrl);
     }
-    let verifier = credentials.verifier(Presence::Optional)?;
+    let verifier = credentials.verifier(Presence::Optional, retired)?;
     build(credentials, Arc::new(Lenient { verifier, grace: RENEWAL_GRACE }))
 }
 

@@ -128,8 +128,8 @@ impl Keeper {
 }
 
 /// Looks after a context at the end of a program: asks for a newer trust bundle if there is a connection and nobody has
-/// asked for an hour, and renews the certificate if it is due and nobody has tried for an hour. Takes at most
-/// [`TRUST_LIMIT`] and [`RENEWAL_LIMIT`].
+/// asked for an hour, and renews the certificate if it is due and nobody has tried for an hour, or since the bundle. Takes
+/// at most [`TRUST_LIMIT`] and [`RENEWAL_LIMIT`].
 ///
 /// Returns what the user should know: that the certificate ends within [`WARN_BELOW`] and was not renewed, or that the
 /// market has sent a trust bundle that proves nothing.
@@ -141,6 +141,7 @@ pub async fn after_work(
 ) -> Option<String> {
     let record = Record::read(context);
     let now = clock.now();
+    let before = context.number().ok();
     let mut problem = None;
     if let Some(connection) = connection.filter(|_| record.is_time_for_trust(now)) {
         // Before the question, so that a market that does not answer costs the time once an hour.
@@ -154,7 +155,8 @@ pub async fn after_work(
         problem =
             asked.ok().and_then(Result::err).filter(TrustError::is_suspicious).map(|error| error.to_string());
     }
-    if !record.is_time_to_look(now) {
+    // A bundle may have another root, of which the certificate is to be.
+    if !record.is_time_to_look(now) && context.number().ok() == before {
         return problem;
     }
     match timeout(RENEWAL_LIMIT, renewal::renew(context, clock, random)).await {

@@ -1,9 +1,16 @@
-//! Roots and revocation lists reach a context by themselves.
+//! Roots and revocation lists reach a context by themselves, and its certificate follows a change of root.
 
 use std::time::Instant;
 
-use souk_certs::{clock, identity::Role, random};
-use souk_enrolment::renewal::{Record, known_sequence};
+use souk_certs::{
+    clock::{self, Clock},
+    identity::Role,
+    random::{self, Random},
+};
+use souk_enrolment::{
+    context::Context,
+    renewal::{Record, catch_up, is_of_trusted_root, known_sequence},
+};
 use souk_testkit::{
     authority::LocalAuthority,
     local::{LocalMarket, LocalMarketOptions, StoreKind},
@@ -71,4 +78,57 @@ async fn a_revocation_reaches_the_context_after_a_command_and_cuts_its_party() {
 
     let cut = carol.run(&["orders"]).await;
     cut.assert_fails(4, &["revoked", "gen-certs invite buyer carol --again", "`buyer join`"]);
+}
+
+fn change_root(authority: &LocalAuthority) {
+    let mut pki = authority.pki();
+    pki.new_root(clock::now()).expect("another root");
+    pki.retire_root(true, clock::now()).expect("retired");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_party_that_slept_through_a_change_of_root_goes_on() {
+    let (_market, authority) = town().await;
+    let bob = joined(&authority, "bob").await;
+    assert_eq!(bob.run(&["orders"]).await.code, 0);
+    change_root(&authority);
+    change_root(&authority);
+    // Until the market has followed, it accepts the certificate of before.
+    let (begin, before) = (Instant::now(), bob.context("mine").generation().expect("complete").key);
+    while bob.context("mine").generation().expect("complete").key == before {
+        assert!(begin.elapsed() < VISIBLE_WITHIN, "not renewed");
+        let ran = bob.run(&["orders"]).await;
+        assert_eq!(ran.code, 0, "{ran:?}");
+    }
+    let ran = bob.run(&["orders"]).await;
+    assert!(ran.code == 0 && ran.err.is_empty(), "{ran:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_follows_the_new_root_before_the_old_one_retires() {
+    let (_market, authority) = town().await;
+    let bob = joined(&authority, "bob").await;
+    let before = sequence(&bob);
+    authority.pki().new_root(clock::now()).expect("another root");
+    until_news(&bob, before).await;
+    let left = authority.pki().retire_root(false, clock::now()).expect_err("the market is left").to_string();
+    assert!(left.contains("market-1") && !left.contains("bob"), "{left}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_market_that_was_off_during_a_change_of_root_opens_again() {
+    let (mut market, authority) = town().await;
+    let bob = joined(&authority, "bob").await;
+    market.stop().await.expect("it stops");
+    change_root(&authority);
+    // As if it had been killed right after it had followed.
+    let context = Context::at(market.path().join("market"));
+    let begin = Instant::now();
+    while is_of_trusted_root(&context).expect("a market") {
+        assert!(begin.elapsed() < VISIBLE_WITHIN, "the authority does not show its new root");
+        let _ = catch_up(&context, Clock::SYSTEM, Random::SYSTEM).await;
+    }
+    market.start().await.expect("it opens");
+    assert!(is_of_trusted_root(&context).expect("a market"));
+    assert_eq!(bob.run(&["orders"]).await.code, 0);
 }

@@ -83,6 +83,15 @@ pub(crate) enum Presence {
     Optional,
 }
 
+/// A root that is not trusted any more. Its certificates are good for nothing but to be renewed.
+#[derive(Clone, Debug)]
+pub struct RetiredRoot {
+    /// The root's certificate.
+    pub certificate: CertificateDer<'static>,
+    /// Its last revocation list.
+    pub list: CertificateRevocationListDer<'static>,
+}
+
 /// How long after its end a certificate can still be renewed.
 pub const RENEWAL_GRACE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
@@ -118,7 +127,7 @@ impl Credentials {
     }
 
     /// Like [`Credentials::load`], but a certificate that ended at most [`RENEWAL_GRACE`] ago is judged as of its last
-    /// second. Only the authority accepts it, and only to renew it.
+    /// second, and its root may have been retired. Only the authority accepts it, and only to renew it.
     ///
     /// # Errors
     /// Returns the errors of [`Credentials::load`].
@@ -171,7 +180,11 @@ impl Credentials {
         let at = within_grace(now, credentials.leaf.not_after(), grace);
         credentials.check_validity(files, at)?;
         credentials.check_key(files)?;
-        credentials.check_signature(files, at)?;
+        match credentials.check_signature(files, at) {
+            // The authority still knows the roots that it has retired.
+            Err(CredentialError::NotSignedByCa { .. }) if !grace.is_zero() => {}
+            checked => checked?,
+        }
         // After the signature: of a list that is another authority's, that check says so.
         credentials.check_roots_have_lists(files, &subjects)?;
         for warning in &credentials.warnings {
@@ -229,18 +242,26 @@ impl Credentials {
     #[must_use]
     pub fn accept(&self, leaf: &CertificateDer<'_>, now: OffsetDateTime) -> bool {
         let at = unix_time(now);
-        self.verifier(Presence::Required)
+        self.verifier(Presence::Required, &[])
             .is_ok_and(|verifier| verifier.verify_client_cert(leaf, &[], at).is_ok())
     }
 
-    /// Builds the verifier for client certificates. The verifier for server certificates is configured alike,
-    /// in [`client_config`](crate::client::client_config).
+    /// Builds the verifier for client certificates, which also accepts those of `retired` roots. The verifier for server
+    /// certificates is configured alike, in [`client_config`](crate::client::client_config).
     pub(crate) fn verifier(
         &self,
         presence: Presence,
+        retired: &[RetiredRoot],
     ) -> Result<Arc<dyn ClientCertVerifier>, VerifierBuilderError> {
-        let mut builder = WebPkiClientVerifier::builder_with_provider(self.roots(), provider())
-            .with_crls(self.crls.iter().cloned());
+        let of_retired = || retired.iter().map(|root| root.certificate.clone());
+        let (mut roots, mut certificates) = (self.roots(), self.root_certificates());
+        if !retired.is_empty() {
+            Arc::make_mut(&mut roots).add_parsable_certificates(of_retired());
+            certificates = certificates.iter().cloned().chain(of_retired()).collect();
+        }
+        let lists = self.crls.iter().chain(retired.iter().map(|root| &root.list));
+        let mut builder =
+            WebPkiClientVerifier::builder_with_provider(roots, provider()).with_crls(lists.cloned());
         if presence == Presence::Optional {
             builder = builder.allow_unauthenticated();
         }
@@ -249,7 +270,7 @@ impl Credentials {
             StaleLists::Warn => builder.build()?,
             StaleLists::Refuse => builder.enforce_revocation_expiration().build()?,
         };
-        Ok(Arc::new(LeafOnly::new(verifier, self.root_certificates())))
+        Ok(Arc::new(LeafOnly::new(verifier, certificates)))
     }
 
     pub(crate) fn stale_lists(&self) -> StaleLists {
@@ -332,7 +353,7 @@ impl Credentials {
     /// Verifies the party's own certificate with the verifier that a peer will use, so that the results
     /// agree.
     fn check_signature(&self, files: &CredentialFiles, now: OffsetDateTime) -> Result<(), CredentialError> {
-        let verifier = self.verifier(Presence::Required).map_err(|source| CredentialError::BadCrl {
+        let verifier = self.verifier(Presence::Required, &[]).map_err(|source| CredentialError::BadCrl {
             path: files.crl_path(),
             reason: source.to_string(),
         })?;

@@ -9,7 +9,7 @@ use souk_client::{
 };
 use souk_enrolment::renewal::{self, Outcome};
 
-use crate::{CliSession, Failure, exit, selection::Selected};
+use crate::{CliSession, Failure, exit};
 
 /// Takes up renewed certificates while it lives and, if the certificate is of a context, renews it and follows what the
 /// authority says about roots and revocations.
@@ -61,51 +61,39 @@ impl CliSession {
         outcome.map_err(|failure| self.advised(failure))
     }
 
-    /// Loads the credentials. A certificate of a context that has ended is renewed first.
+    /// Loads the credentials. A certificate of a context that has ended, or whose root was retired, is renewed first.
     pub(crate) async fn load(&self, config: &ClientConfig) -> Result<Credentials, Failure> {
         let load = || Credentials::load(&config.credentials, &config.trust_domain, config.clock.now());
-        let selected = self.resolved().selection.in_use();
-        match (load(), selected) {
-            (Err(error @ CredentialError::Expired { .. }), Some(selected)) => {
-                self.renew_ended(config, selected, error).await?;
+        let (problem, selected) = match (load(), self.resolved().selection.in_use()) {
+            (Err(problem), Some(selected)) => (problem, selected),
+            (loaded, _) => return Ok(loaded?),
+        };
+        let restored = renewal::restore(&selected.context, &problem, config.clock, config.random).await;
+        match restored {
+            None => Err(problem.into()),
+            Some(Err(cause)) => Err(self.advised(unrenewed(problem, &cause))),
+            Some(Ok(Outcome::Renewed(certificate))) => {
+                let until = certificate.not_after().date();
+                let state = if is_ended(&problem) { "had ended" } else { "was of a retired root" };
+                self.printer().say(&format!("your certificate {state} and was renewed, valid until {until}"));
                 Ok(load()?)
             }
-            (Err(error @ CredentialError::ExpiredCa { .. }), Some(selected)) => {
-                let caught_up = renewal::catch_up(&selected.context, config.clock, config.random).await;
-                match caught_up {
-                    Ok(_) => Ok(load()?),
-                    Err(cause) => Err(unrenewed(error, &cause)),
-                }
-            }
-            (loaded, _) => Ok(loaded?),
-        }
-    }
-
-    async fn renew_ended(
-        &self,
-        config: &ClientConfig,
-        selected: &Selected,
-        ended: CredentialError,
-    ) -> Result<(), Failure> {
-        match renewal::renew(&selected.context, config.clock, config.random).await {
-            Ok(Outcome::Renewed(certificate)) => {
-                let until = certificate.not_after().date();
-                self.printer()
-                    .say(&format!("your certificate had ended and was renewed, valid until {until}"));
-                Ok(())
-            }
             // Another process is at it, or was.
-            Ok(Outcome::Busy | Outcome::NotDue) => Ok(()),
-            Err(cause) => Err(self.advised(unrenewed(ended, &cause))),
+            Some(Ok(Outcome::Busy | Outcome::NotDue)) => Ok(load()?),
         }
     }
 }
 
+fn is_ended(problem: &CredentialError) -> bool {
+    matches!(problem, CredentialError::Expired { .. })
+}
+
 /// Words a certificate that can't be used, and was not renewed either.
 fn unrenewed(error: CredentialError, cause: &dyn std::error::Error) -> Failure {
+    let state = if is_ended(&error) { "has ended" } else { "is of a retired root" };
     let hint = Failure::from(Error::Credentials(error));
     Failure::undone(
-        format!("the certificate has ended, and was not renewed: {cause}"),
+        format!("your certificate {state} and was not renewed: {cause}"),
         hint.hint().as_deref(),
         exit::IDENTITY,
     )

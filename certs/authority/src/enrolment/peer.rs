@@ -7,8 +7,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use aws_lc_rs::digest::{SHA256, digest};
+use data_encoding::HEXLOWER;
 use futures::Stream;
 use rustls::ServerConfig;
+use rustls_pki_types::CertificateDer;
 use souk_certs::acceptor::{AcceptorLimits, Arrival, Entry, Listener, Place, Sources, linger, source_of};
 use souk_certs::identity::{CertificateError, PeerCertificate, TrustDomain};
 use thiserror::Error;
@@ -20,6 +23,7 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::limits::{self, CONNECTIONS, HANDSHAKE_TIMEOUT, STRANGERS, STRANGERS_OF_ADDRESS, STRANGERS_TIME};
 
@@ -31,14 +35,32 @@ const ALPN_H2: &[u8] = b"h2";
 pub(super) struct Peer {
     /// The source address.
     pub(super) address: SocketAddr,
-    /// The certificate; `None` if the client showed none. It may have ended up to 30 days ago.
-    pub(super) certificate: Option<Arc<PeerCertificate>>,
+    /// The certificate; `None` if the client showed none.
+    pub(super) certificate: Option<Arc<Leaf>>,
+}
+
+/// A certificate that a client showed. It may have ended up to 30 days ago, and its root may have been retired.
+#[derive(Debug)]
+pub(super) struct Leaf {
+    pub(super) facts: PeerCertificate,
+    /// The SHA-256 of its SubjectPublicKeyInfo, in lower-case hexadecimal.
+    pub(super) key_sha256: String,
+    /// Whether its root was retired. Nobody protects that root's key any more.
+    pub(super) is_of_retired_root: bool,
+}
+
+/// What handshakes need, replaced together when the folder changes.
+#[derive(Debug)]
+pub(super) struct GateTls {
+    pub(super) config: Arc<ServerConfig>,
+    /// The subjects of the roots that were retired, DER-encoded. Each root has one of its own.
+    pub(super) retired: Vec<Vec<u8>>,
 }
 
 /// Performs handshakes.
 #[derive(Clone)]
 pub(super) struct Gate {
-    tls: Arc<arc_swap::ArcSwap<ServerConfig>>,
+    tls: Arc<arc_swap::ArcSwap<GateTls>>,
     domain: TrustDomain,
     handshakes: Sources,
     connections: Arc<Semaphore>,
@@ -46,7 +68,7 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    pub(super) fn new(tls: Arc<arc_swap::ArcSwap<ServerConfig>>, domain: TrustDomain) -> Self {
+    pub(super) fn new(tls: Arc<arc_swap::ArcSwap<GateTls>>, domain: TrustDomain) -> Self {
         // The shares of connections are counted as those of handshakes: each place stands for a connection.
         let strangers = AcceptorLimits {
             // A quarter is kept for known addresses, and strangers never are.
@@ -123,9 +145,10 @@ impl Gate {
         &self,
         tcp: TcpStream,
         since: Instant,
-    ) -> Result<(TlsStream<TcpStream>, Option<PeerCertificate>), Refused> {
+    ) -> Result<(TlsStream<TcpStream>, Option<Leaf>), Refused> {
+        let tls = self.tls.load_full();
         tcp.set_nodelay(true).map_err(Refused::Handshake)?;
-        let handshake = TlsAcceptor::from(self.tls.load_full()).accept(tcp);
+        let handshake = TlsAcceptor::from(Arc::clone(&tls.config)).accept(tcp);
         let handshake = timeout_at(since + HANDSHAKE_TIMEOUT, handshake.into_fallible()).await;
         let stream = match handshake.map_err(|_| Refused::Slow)? {
             Ok(stream) => stream,
@@ -140,7 +163,7 @@ impl Gate {
             return Err(Refused::NotH2);
         }
         let leaf = session.peer_certificates().and_then(<[_]>::first);
-        let certificate = leaf.map(|leaf| PeerCertificate::from_der(leaf, &self.domain)).transpose()?;
+        let certificate = leaf.map(|leaf| Leaf::parse(leaf, &self.domain, &tls.retired)).transpose()?;
         Ok((stream, certificate))
     }
 
@@ -149,6 +172,23 @@ impl Gate {
             Entry::Place(place) => Ok(place),
             Entry::Wait(_) | Entry::Full => Err(Refused::TooManyStrangers),
         }
+    }
+}
+
+impl Leaf {
+    fn parse(
+        der: &CertificateDer<'_>,
+        domain: &TrustDomain,
+        retired: &[Vec<u8>],
+    ) -> Result<Self, CertificateError> {
+        let facts = PeerCertificate::from_der(der, domain)?;
+        let (_, parsed) = X509Certificate::from_der(der).map_err(|_| CertificateError::NotX509)?;
+        let issuer = parsed.issuer().as_raw();
+        Ok(Leaf {
+            facts,
+            key_sha256: HEXLOWER.encode(digest(&SHA256, parsed.public_key().raw).as_ref()),
+            is_of_retired_root: retired.iter().any(|subject| subject == issuer),
+        })
     }
 }
 

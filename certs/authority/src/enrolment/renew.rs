@@ -24,11 +24,12 @@ pub(super) fn renew(
     let now = state.clock.now();
     let key = ProvenKey::of(&request.csr)
         .map_err(|error| state.refuse(Did::Refuse, Reason::KeyRefused, &error.to_string(), peer))?;
-    let serial = data_encoding::HEXLOWER.encode(certificate.serial());
+    let serial = data_encoding::HEXLOWER.encode(certificate.facts.serial());
+    let shown = (serial.as_str(), certificate.key_sha256.as_str());
     let mut pki = state.pki().map_err(|error| folder_error(&error))?;
     let renewed = pki.change(|pki| {
         let from = Some(peer.address.ip());
-        let renewed = pki.renew_for(&serial, &key, Entry { from, ..Entry::new(Did::Renew) }, now)?;
+        let renewed = pki.renew_for(shown, &key, Entry { from, ..Entry::new(Did::Renew) }, now)?;
         if let Err(NotRenewed::Superseded) = renewed {
             let (serial, why) = (Some(serial.clone()), Some(Reason::RenewalSuperseded.as_str()));
             // On the disk before the answer, unlike other refusals: the operator has to act on it.

@@ -7,19 +7,20 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
+use rustls_pki_types::CertificateDer;
 use souk_certs::clock::Clock;
 use souk_certs::credentials::Credentials;
-use souk_certs::identity::{PeerCertificate, TrustDomain};
+use souk_certs::identity::TrustDomain;
 use souk_certs::random::Random;
 use souk_certs::server::enrolment_config;
 use souk_proto::Reason;
 use tokio::sync::{Semaphore, watch};
 use tonic::{Request, Status};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::error::ServeError;
 use super::limits::{WAITING_CALLS, WATCHERS, WORKERS};
-use super::peer::Peer;
+use super::peer::{GateTls, Leaf, Peer};
 use super::refusals::Refusals;
 use super::status::{held, internal, overloaded, refused};
 use crate::invitation::book::{self, Book, BookError};
@@ -34,7 +35,7 @@ pub(super) struct State {
     pub(super) clock: Clock,
     pub(super) random: Random,
     pub(super) domain: TrustDomain,
-    pub(super) tls: Arc<ArcSwap<ServerConfig>>,
+    pub(super) tls: Arc<ArcSwap<GateTls>>,
     pub(super) refusals: Refusals,
     /// The sequence of the newest trust bundle.
     pub(super) newest: watch::Sender<i64>,
@@ -63,7 +64,7 @@ impl State {
             return Err(PkiError::NotSetUp { dir: dir.to_owned() }.into());
         }
         let credentials = credentials(&pki, clock)?;
-        let config = enrolment_config(&credentials)?;
+        let tls = gate_tls(&pki, &credentials)?;
         let print = print(dir);
         let redeemer = Redeemer::new(&Book::read(dir).map_err(PkiError::from)?, &random.bytes());
         let (newest, _) = watch::channel(newest(&pki)?);
@@ -72,7 +73,7 @@ impl State {
             clock,
             random,
             domain: pki.trust_domain().clone(),
-            tls: Arc::new(ArcSwap::from(config)),
+            tls: Arc::new(ArcSwap::from_pointee(tls)),
             refusals: Refusals::default(),
             newest,
             watchers: Arc::new(Semaphore::new(WATCHERS)),
@@ -87,7 +88,7 @@ impl State {
     pub(super) fn reload(&self) -> Result<(), ServeError> {
         let pki = Pki::open_with(&self.dir, self.random)?;
         let credentials = credentials(&pki, self.clock)?;
-        self.tls.store(enrolment_config(&credentials)?);
+        self.tls.store(Arc::new(gate_tls(&pki, &credentials)?));
         self.revoked.store(credentials.revoked_serials());
         // Last, because it wakes the streams, which look at the revoked certificates again.
         self.newest.send_replace(newest(&pki)?);
@@ -127,23 +128,20 @@ impl State {
         done.unwrap_or_else(|panic| Err(internal(&panic)))
     }
 
-    /// Returns the certificate of a caller that must have one, which is neither revoked nor, unless `may_have_ended`, past
-    /// its end.
-    pub(super) fn certified(
-        &self,
-        peer: &Peer,
-        may_have_ended: bool,
-    ) -> Result<Arc<PeerCertificate>, Status> {
+    /// Returns the certificate of a caller that must have one, which is not revoked. Unless it is `to_renew`, it must not
+    /// have ended, nor have its root been retired.
+    pub(super) fn certified(&self, peer: &Peer, to_renew: bool) -> Result<Arc<Leaf>, Status> {
         let Some(certificate) = &peer.certificate else {
             let message = "this call needs a certificate; connect with yours, or join with an invitation";
             return Err(self.refuse(Did::Refuse, Reason::CertificateRequired, message, peer));
         };
-        if self.revoked.load().contains(certificate.serial()) {
+        if self.revoked.load().contains(certificate.facts.serial()) {
             let message = "your certificate was revoked; ask the operator for an invitation";
             return Err(self.refuse(Did::Refuse, Reason::CertificateRevoked, message, peer));
         }
-        if !may_have_ended && self.clock.now() > certificate.not_after() {
-            let message = "your certificate has expired; renew it and connect again";
+        let is_over = certificate.is_of_retired_root || self.clock.now() > certificate.facts.not_after();
+        if is_over && !to_renew {
+            let message = "your certificate has expired, or its root was retired; renew it and connect again";
             return Err(self.refuse(Did::Refuse, Reason::CertificateExpired, message, peer));
         }
         Ok(Arc::clone(certificate))
@@ -173,6 +171,15 @@ pub(super) fn folder_error(error: &PkiError) -> Status {
 fn credentials(pki: &Pki, clock: Clock) -> Result<Credentials, ServeError> {
     let files = pki.find(AUTHORITY)?.files();
     Ok(Credentials::load(&files, pki.trust_domain(), clock.now())?)
+}
+
+fn gate_tls(pki: &Pki, credentials: &Credentials) -> Result<GateTls, ServeError> {
+    let retired = pki.retired_roots()?;
+    let config = enrolment_config(credentials, &retired)?;
+    let subject = |root: &CertificateDer<'_>| {
+        X509Certificate::from_der(root).ok().map(|(_, root)| root.subject().as_raw().to_vec())
+    };
+    Ok(GateTls { config, retired: retired.iter().filter_map(|root| subject(&root.certificate)).collect() })
 }
 
 fn newest(pki: &Pki) -> Result<i64, ServeError> {

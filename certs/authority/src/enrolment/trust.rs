@@ -39,7 +39,7 @@ pub(super) fn watch(
     peer: Peer,
     request: &v1::WatchTrustRequest,
 ) -> Result<Bundles, Status> {
-    if state.certified(&peer, false)?.identity().role() != Role::Market {
+    if state.certified(&peer, false)?.facts.identity().role() != Role::Market {
         let message = "only markets follow the authority; clients get the trust bundle from a market";
         return Err(state.refuse(Did::Refuse, Reason::RoleDenied, message, &peer));
     }

@@ -13,11 +13,12 @@ use crate::invitation::book::{Book, sha256_hex};
 use crate::pki::Pki;
 
 /// The files whose change concerns open connections. Invitations are read when they are used.
-const WATCHED: [&str; 7] = [
+const WATCHED: [&str; 8] = [
     "authority.pem",
     "authority.key",
     "authority.toml",
     "ca.pem",
+    crate::pki::RETIRED_ROOTS,
     "crl.pem",
     "index.json",
     crate::trust::publish::FOLDER,

@@ -4,8 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use aws_lc_rs::signature::Ed25519KeyPair;
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
+use souk_certs::pem;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
@@ -55,16 +54,7 @@ pub(super) fn make_room(dir: &Path, force: bool, now: OffsetDateTime) -> Result<
 /// Generates an Ed25519 key in PKCS#8 PEM, in version 1 of the format (RFC 5208). Some readers reject version
 /// 2, which includes the public key.
 pub(super) fn token_key() -> Result<String, PkiError> {
-    /// Length of a line of base64 in PEM (RFC 7468 §2).
-    const PEM_LINE: usize = 64;
     let key =
         Ed25519KeyPair::generate().and_then(|key| key.to_pkcs8v1()).map_err(|_| AuthorityError::Random)?;
-    let body = BASE64_STANDARD.encode(key.as_ref());
-    let mut pem = String::from("-----BEGIN PRIVATE KEY-----\n");
-    for line in body.as_bytes().chunks(PEM_LINE) {
-        pem.extend(line.iter().copied().map(char::from));
-        pem.push('\n');
-    }
-    pem.push_str("-----END PRIVATE KEY-----\n");
-    Ok(pem)
+    Ok(pem::encode("PRIVATE KEY", key.as_ref()))
 }

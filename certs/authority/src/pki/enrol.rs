@@ -1,14 +1,17 @@
 //! Certificates for keys that never leave their machines, asked for by the network: an invited party's first one, and the
 //! next one of a party that has one.
 
+use aws_lc_rs::digest::{SHA256, digest};
+use data_encoding::HEXLOWER;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use souk_certs::credentials::RENEWAL_GRACE;
 use souk_certs::identity::{Identity, PeerCertificate, Role};
 use time::{Duration, OffsetDateTime};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::change::{Origin, check_reserved};
-use super::index::Record;
+use super::index::{Record, to_hex};
 use super::{AUTHORITY, MARKET, Party, PartyName, Pki, PkiError, roots};
 use crate::authority::{LEAF_VALIDITY, LeafOptions, ProvenKey};
 use crate::log::Entry;
@@ -73,12 +76,13 @@ impl Pki {
         }
     }
 
-    /// Signs the next certificate of the party that holds the one with this serial number. Only the newest certificate of a
+    /// Signs the next certificate of the party that has shown one with this serial number and the SHA-256 of this public
+    /// key. Only the newest certificate of a
     /// party renews; the one before does so only for the key of the newest, whose answer was lost. The caller holds the
     /// lock.
     pub(crate) fn renew_for(
         &mut self,
-        serial: &str,
+        (serial, shown_key): (&str, &str),
         key: &ProvenKey,
         entry: Entry,
         now: OffsetDateTime,
@@ -88,6 +92,9 @@ impl Pki {
             return Ok(Err(NotRenewed::Unknown));
         };
         let shown = records[at].clone();
+        if self.key_of(&shown).as_deref() != Some(shown_key) {
+            return Ok(Err(NotRenewed::Unknown));
+        }
         let later: Vec<_> =
             records[at + 1..].iter().filter(|record| record.name == shown.name).cloned().collect();
         if shown.revoked.is_some() || later.iter().any(|record| record.revoked.is_some()) {
@@ -158,6 +165,21 @@ impl Pki {
         self.mint(&name, Identity::Authority, LEAF_VALIDITY, now)
     }
 
+    /// Returns the SHA-256 of the public key that a certificate was issued for, as far as that is still known. A retired
+    /// root does not vouch for it: its key may have been stolen since, and have signed a certificate with the same serial number.
+    fn key_of(&self, record: &Record) -> Option<String> {
+        if let Some(sha256) = &record.key_sha256 {
+            return Some(sha256.clone());
+        }
+        ["pem", "old.pem"].into_iter().find_map(|kind| {
+            let file = CertificateDer::from_pem_file(self.path(&format!("{}.{kind}", record.name))).ok()?;
+            let facts = PeerCertificate::from_der(&file, self.trust_domain()).ok()?;
+            let (_, leaf) = X509Certificate::from_der(&file).ok()?;
+            let is_it = to_hex(facts.serial()) == record.serial;
+            is_it.then(|| HEXLOWER.encode(digest(&SHA256, leaf.public_key().raw).as_ref()))
+        })
+    }
+
     fn new_identity(&self, role: Role) -> Identity {
         Identity::new(role, self.random.uuid_v4())
     }
@@ -175,7 +197,7 @@ impl Pki {
         let file = CertificateDer::from_pem_file(&party.cert).ok();
         let certificate = file.filter(|file| {
             PeerCertificate::from_der(file, self.trust_domain())
-                .is_ok_and(|peer| super::index::to_hex(peer.serial()) == record.serial)
+                .is_ok_and(|peer| to_hex(peer.serial()) == record.serial)
         });
         match certificate {
             Some(certificate) => Ok(Enrolled { certificate, party }),

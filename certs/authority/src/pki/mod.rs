@@ -20,6 +20,7 @@
 //! | `authority.toml` | where the service is reached, and the markets |
 //! | `authority.pem`, `authority.key` | the service's certificate, followed by the root, and its key |
 //! | `invitations.json` | the invitations, with the hash of each secret |
+//! | `ca.retired.pem`, `crl.retired.pem` | roots that were retired, whose parties may still renew, and their last lists |
 //! | `trust/` | signed bundles of roots and revocation lists |
 //! | `audit.ndjson` | what happened |
 //!
@@ -73,6 +74,7 @@ use index::{Index, Record};
 pub use enrol::{Enrolled, NotRenewed};
 pub use error::PkiError;
 pub use party::{Party, PartyName, PartyNameError, Status};
+pub(crate) use roots::RETIRED_ROOTS;
 pub use setup::{MAX_MARKETS, PORT, Setup};
 
 /// The party name reserved for the market; its files are `market.pem` and `market.key`.

@@ -3,18 +3,30 @@
 //! the new one first, and both have a list in `crl.pem`.
 
 use std::fs;
+use std::io;
 
-use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
+use souk_certs::credentials::RetiredRoot;
+use souk_certs::pem;
+use souk_enrolment::trust::MAX_WALK;
 use time::OffsetDateTime;
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
-use super::folder::Secrecy;
+use super::folder::{self, Secrecy};
 use super::{Party, Pki, PkiError, Status};
-use crate::authority::Authority;
+use crate::authority::{Authority, AuthorityError};
 
 /// File names of the retiring root's certificate and key.
 pub(super) const RETIRING: (&str, &str) = ("ca.old.pem", "ca.old.key");
+
+/// The file with the certificates of roots that were retired, the newest first.
+pub(crate) const RETIRED_ROOTS: &str = "ca.retired.pem";
+/// The file with their last revocation lists.
+const RETIRED_LISTS: &str = "crl.retired.pem";
+
+/// Maximum number of retired roots that are kept: nobody follows more changes.
+const MAX_RETIRED: usize = MAX_WALK;
 
 impl Pki {
     /// Creates a new root, which signs everything from now on. The old root remains trusted, and its
@@ -46,7 +58,8 @@ impl Pki {
         })
     }
 
-    /// Finishes the change: the retiring root is no longer trusted, and its key is deleted.
+    /// Finishes the change: the retiring root is no longer trusted, and its key is deleted. Its certificate is kept, so that
+    /// the enrolment service recognizes its parties, who may renew.
     ///
     /// # Errors
     /// Returns [`PkiError::NoRootRetiring`] if no change is in progress, [`PkiError::SignedByRetiring`]
@@ -79,6 +92,12 @@ impl Pki {
             if !left.is_empty() && !force {
                 return Err(PkiError::SignedByRetiring { names: left.join(", ") });
             }
+            // First, so that at no moment the service knows nothing of its parties.
+            if is_compromised {
+                pki.forget_retired()?
+            } else {
+                pki.keep_retired(retiring)?
+            }
             let own = pki.authority.certificate_pem().to_owned();
             pki.write(&pki.path("ca.pem"), own.as_bytes(), Secrecy::Public)?;
             let Some(retired) = pki.retiring.take() else { return Err(PkiError::NoRootRetiring) };
@@ -90,6 +109,57 @@ impl Pki {
             }
             Ok(())
         })
+    }
+
+    /// Returns the roots that were retired without having been compromised, the newest first. Their certificates may still
+    /// be renewed.
+    ///
+    /// # Errors
+    /// Returns [`PkiError::Lists`] or [`PkiError::Authority`] if a file is malformed, and other variants if it can't be read.
+    pub(crate) fn retired_roots(&self) -> Result<Vec<RetiredRoot>, PkiError> {
+        let (roots, lists) = (self.path(RETIRED_ROOTS), self.path(RETIRED_LISTS));
+        if !roots.exists() {
+            return Ok(Vec::new());
+        }
+        let roots: Vec<CertificateDer<'static>> =
+            CertificateDer::pem_slice_iter(folder::read(&roots)?.as_bytes())
+                .collect::<Result<_, _>>()
+                .map_err(|_| AuthorityError::Certificate)?;
+        let lists = parse_lists(&folder::read(&lists)?)?;
+        // The files are written one after the other, so a root may lack its list.
+        let with_list = roots.into_iter().filter_map(|certificate| {
+            let list = lists.iter().find(|list| is_list_of(list, &certificate))?.clone();
+            Some(RetiredRoot { certificate, list })
+        });
+        Ok(with_list.collect())
+    }
+
+    fn keep_retired(&self, root: &Authority) -> Result<(), PkiError> {
+        let certificate = root.certificate().clone();
+        let before = self.retired_roots()?;
+        // After a retirement that was interrupted, it is there already, and its list is not among the current ones any more.
+        let list = self.lists()?.into_iter().find(|list| is_list_of(list, &certificate));
+        let Some(list) = list else { return Ok(()) };
+        let others = before.into_iter().filter(|kept| kept.certificate != certificate);
+        let kept: Vec<_> =
+            std::iter::once(RetiredRoot { certificate, list }).chain(others).take(MAX_RETIRED).collect();
+        let lists: String = kept.iter().map(|root| pem::encode("X509 CRL", &root.list)).collect();
+        let roots: String = kept.iter().map(|root| pem::encode("CERTIFICATE", &root.certificate)).collect();
+        self.write(&self.path(RETIRED_LISTS), lists.as_bytes(), Secrecy::Public)?;
+        self.write(&self.path(RETIRED_ROOTS), roots.as_bytes(), Secrecy::Public)
+    }
+
+    /// Forgets the roots that were retired: with the chain of trust bundles broken, nobody could verify who renews them.
+    fn forget_retired(&self) -> Result<(), PkiError> {
+        for path in [self.path(RETIRED_ROOTS), self.path(RETIRED_LISTS)] {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(PkiError::io(&path)(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Returns whether a change of root is in progress.
@@ -108,4 +178,16 @@ pub(super) fn is_signed_by(party: &Party, root: &Authority) -> bool {
     let subject =
         X509Certificate::from_der(root.certificate()).map(|(_, root)| root.subject().as_raw().to_vec());
     issuer.is_err() || subject.is_err() || issuer.ok() == subject.ok()
+}
+
+/// Parses revocation lists in PEM.
+pub(super) fn parse_lists(text: &str) -> Result<Vec<CertificateRevocationListDer<'static>>, PkiError> {
+    let lists = CertificateRevocationListDer::pem_slice_iter(text.as_bytes()).collect::<Result<_, _>>();
+    lists.map_err(|_| PkiError::Lists)
+}
+
+fn is_list_of(list: &CertificateRevocationListDer<'_>, root: &CertificateDer<'_>) -> bool {
+    let issuer = CertificateRevocationList::from_der(list).map(|(_, list)| list.issuer().as_raw().to_vec());
+    let subject = X509Certificate::from_der(root).map(|(_, root)| root.subject().as_raw().to_vec());
+    matches!((issuer, subject), (Ok(issuer), Ok(subject)) if issuer == subject)
 }

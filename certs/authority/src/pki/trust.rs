@@ -2,13 +2,11 @@
 //! service is set up.
 
 use rustls_pki_types::CertificateRevocationListDer;
-use rustls_pki_types::pem::PemObject;
 use souk_enrolment::trust::{SignedBundle, TrustBundle, TrustedRoot};
 use time::OffsetDateTime;
 use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
-use super::folder;
-use super::{Pki, PkiError};
+use super::{Pki, PkiError, folder, roots};
 use crate::authority::Authority;
 use crate::log::{self, Did, Entry};
 use crate::trust::publish::Bundles;
@@ -122,10 +120,8 @@ impl Pki {
         })
     }
 
-    fn lists(&self) -> Result<Vec<CertificateRevocationListDer<'static>>, PkiError> {
-        let text = folder::read(&self.path("crl.pem"))?;
-        let lists = CertificateRevocationListDer::pem_slice_iter(text.as_bytes()).collect::<Result<_, _>>();
-        lists.map_err(|_| PkiError::Lists)
+    pub(super) fn lists(&self) -> Result<Vec<CertificateRevocationListDer<'static>>, PkiError> {
+        roots::parse_lists(&folder::read(&self.path("crl.pem"))?)
     }
 
     /// Appends entries to the log, if an enrolment service is set up. The caller holds the lock.

@@ -11,6 +11,7 @@ mod killed;
 mod limits;
 mod operators;
 mod renewing;
+mod retired;
 mod revoking;
 mod roots;
 mod world;

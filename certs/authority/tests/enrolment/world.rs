@@ -203,12 +203,20 @@ impl Member {
 
     /// Writes the files of a certificate and key, with the roots and lists of the bundle that came with it.
     pub(crate) fn write(&self, certificate: &rustls_pki_types::CertificateDer<'static>, key: &PartyKey) {
-        let trust = SignedBundle::try_from(self.joined.trust.clone()).unwrap().open().unwrap();
-        let write = |file: &str, text: &str| fs::write(self.folder.path().join(file), text).unwrap();
-        write("party.pem", &pem(certificate));
-        write("party.key", &key.to_pem());
-        write("ca.pem", &trust.ca_pem());
-        write("crl.pem", &trust.crl_pem());
+        self.put("party.pem", &pem(certificate));
+        self.put("party.key", &key.to_pem());
+        self.trust(&SignedBundle::try_from(self.joined.trust.clone()).unwrap());
+    }
+
+    /// Writes the roots and lists of a bundle, as somebody does who has followed a change of roots.
+    pub(crate) fn trust(&self, bundle: &SignedBundle) {
+        let trust = bundle.open().unwrap();
+        self.put("ca.pem", &trust.ca_pem());
+        self.put("crl.pem", &trust.crl_pem());
+    }
+
+    fn put(&self, file: &str, text: &str) {
+        fs::write(self.folder.path().join(file), text).unwrap();
     }
 
     pub(crate) fn files(&self) -> CredentialFiles {

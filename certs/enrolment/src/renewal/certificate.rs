@@ -4,9 +4,9 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use souk_certs::clock::Clock;
 use souk_certs::credentials::Credentials;
-use souk_certs::identity::{PeerCertificate, TrustDomain};
+use souk_certs::identity::{PeerCertificate, Role, TrustDomain};
 use souk_certs::random::Random;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::record::Record;
@@ -20,6 +20,10 @@ use crate::trust::{Refused, SignedBundle, accept, install, trusted_by};
 /// How far the time of a renewal may be from two thirds of the certificate's life, as a part of that time. Certificates
 /// that were issued together are thereby not renewed together.
 const SPREAD: f64 = 0.1;
+
+/// How long after a new root began to sign a market shows a certificate of it. In this time its clients get the trust
+/// bundle with the root; the others find out from the authority.
+pub const ROOT_SETTLES: Duration = Duration::days(1);
 
 /// What a look at a certificate has led to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +52,11 @@ pub fn due(certificate: &PeerCertificate) -> OffsetDateTime {
     certificate.not_before() + life * (1.0 - SPREAD + 2.0 * SPREAD * place)
 }
 
-/// Renews the certificate of a context if it is [due], or of a root that is no longer trusted, and records how that went.
+/// Renews the certificate of a context if it is [due], or another root signs now, and records how that went.
+///
+/// During a change of root, a party renews as soon as it knows the new root: the market has handed it over, so it accepts
+/// certificates of it. A market waits for [`ROOT_SETTLES`], until its clients know the root as well. If the root of the
+/// certificate is not trusted any more, nobody waits.
 ///
 /// The key of an attempt that failed is used again by the next one: the authority may have issued a certificate for it.
 ///
@@ -63,7 +71,13 @@ pub async fn renew(context: &Context, clock: Clock, random: Random) -> Result<Ou
     let mut record = Record { looked_at: Some(now), ..Record::read(context) };
     // Before the attempt, which the caller may give up.
     record.write(context, random.uuid_v4())?;
-    if now < due(&certificate) && is_of_trusted_root(context, &description)? {
+    let is_due = now >= due(&certificate)
+        || match issuer(context, &description)? {
+            Issuer::Signing => false,
+            Issuer::Retiring { since } => description.role() != Role::Market || now >= since + ROOT_SETTLES,
+            Issuer::Untrusted => true,
+        };
+    if !is_due {
         return Ok(Outcome::NotDue);
     }
     let renewed = attempt(&locked, &description, &certificate, clock, random).await;
@@ -147,16 +161,39 @@ fn take_bundle(
     }
 }
 
-/// Returns whether the certificate was issued by one of the roots that are trusted now, going by its name. After a change
-/// of roots, markets refuse the others.
-fn is_of_trusted_root(context: &Context, description: &Description) -> Result<bool, RenewalError> {
+/// Which root a certificate is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Issuer {
+    /// The one that signs now, which is the first.
+    Signing,
+    /// One that is still trusted, while another has signed since then.
+    Retiring { since: OffsetDateTime },
+    /// One that is not trusted any more.
+    Untrusted,
+}
+
+/// Returns whether a context's certificate is of a root that is still trusted. If it is not, markets refuse it, and only
+/// the authority accepts it, to renew it.
+///
+/// # Errors
+/// The context can't be read.
+pub fn is_of_trusted_root(context: &Context) -> Result<bool, RenewalError> {
+    Ok(issuer(context, &described(context)?)? != Issuer::Untrusted)
+}
+
+/// Finds the root of a context's certificate by its name, which is distinct for each.
+fn issuer(context: &Context, description: &Description) -> Result<Issuer, RenewalError> {
     let trusted = trusted_by(context, &description.trust_domain)?;
     let generation = context.generation()?;
     let leaf = CertificateDer::from_pem_slice(generation.certificate.as_bytes()).ok();
-    let issuer = leaf.as_ref().and_then(|leaf| Some(parsed(leaf)?.issuer().as_raw().to_vec()));
-    let is_issuer =
-        |root: &CertificateDer<'_>| parsed(root).map(|root| root.subject().as_raw().to_vec()) == issuer;
-    Ok(issuer.is_some() && trusted.roots().iter().any(is_issuer))
+    let Some(leaf) = leaf.as_ref().and_then(parsed) else { return Ok(Issuer::Untrusted) };
+    let roots: Vec<_> = trusted.roots().iter().filter_map(parsed).collect();
+    let place = roots.iter().position(|root| root.subject().as_raw() == leaf.issuer().as_raw());
+    Ok(match (place, roots.first()) {
+        (Some(0), _) => Issuer::Signing,
+        (Some(_), Some(signing)) => Issuer::Retiring { since: signing.validity().not_before.to_datetime() },
+        _ => Issuer::Untrusted,
+    })
 }
 
 fn parsed<'a>(der: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {

@@ -1,7 +1,7 @@
 //! Keeping a context up to date: its certificate, and what it trusts.
 //!
-//! - A certificate is renewed from two thirds of its life on ([`certificate`]). One that ended at most 30 days ago is
-//!   renewed as well.
+//! - A certificate is renewed from two thirds of its life on, and when another root signs ([`certificate`]). One that ended
+//!   at most 30 days ago, or whose root was retired, is renewed as well.
 //! - A trust bundle replaces roots and revocation lists ([`trust`]). It proves itself, so that it does not matter who
 //!   hands it over. A program that slept through a change of roots catches up at the authority.
 //!
@@ -10,10 +10,12 @@
 
 mod certificate;
 mod record;
+mod restore;
 mod trust;
 
-pub use certificate::{Outcome, due, nominal_due, renew};
+pub use certificate::{Outcome, ROOT_SETTLES, due, is_of_trusted_root, nominal_due, renew};
 pub use record::{LOOK_EVERY, Record};
+pub use restore::restore;
 pub use trust::{catch_up, known_sequence, take};
 
 use souk_certs::credentials::CredentialError;

@@ -124,7 +124,11 @@ impl App {
         listener: TcpListener,
         (clock, random): (Clock, Random),
     ) -> Result<Self, OpenError> {
-        let credentials = MarketCredentials::open(&config, (clock, random))?;
+        let open = || MarketCredentials::open(&config, (clock, random));
+        let credentials = match open() {
+            Err(OpenError::Credentials(problem)) if trust::restore(&config.tls, &problem).await => open()?,
+            opened => opened?,
+        };
         let progress = OpeningProgress::default();
         let admin = match config.server.admin_listen {
             Some(address) => Some(OpenPort::open(address, &progress).await?),

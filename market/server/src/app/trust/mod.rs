@@ -11,11 +11,11 @@ mod renew;
 use std::sync::Arc;
 
 use souk_certs::{clock::Clock as CertificateClock, random::Random as CertificateRandom};
-use souk_enrolment::{context::Context, trust::SignedBundle};
+use souk_enrolment::{context::Context, renewal, trust::SignedBundle};
 use tokio::sync::Notify;
 
 pub(super) use follow::TrustFollower;
-pub(super) use renew::Renewer;
+pub(super) use renew::{Renewer, restore};
 
 use crate::trust::TrustNews;
 
@@ -35,10 +35,14 @@ pub(super) struct MarketContext {
 
 impl MarketContext {
     /// Has a change of the context taken over, and passes its bundle on to clients. The market goes first: a client that has
-    /// the bundle may expect it to be in force here.
+    /// the bundle may expect it to be in force here. So if the root of the market's certificate is not trusted any more, the
+    /// certificate is renewed before; then this is called again.
     pub(super) fn changed(&self) {
-        self.adopted.notify_one();
         self.renewal.notify_one();
+        if !renewal::is_of_trusted_root(&self.context).unwrap_or(true) {
+            return;
+        }
+        self.adopted.notify_one();
         self.pass_on();
     }
 
