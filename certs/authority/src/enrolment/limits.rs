@@ -16,6 +16,12 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 pub const WAITING: usize = 512;
 /// Maximum number of open connections.
 pub const CONNECTIONS: usize = 1_024;
+/// Maximum number of open connections that show the same certificate.
+pub const CONNECTIONS_OF_CERTIFICATE: usize = 8;
+/// How long a connection may stay open whose certificate is not a market's. A market keeps its stream of trust bundles open.
+pub const VISIT_TIME: Duration = Duration::from_secs(5 * 60);
+/// How long a connection lasts after its certificate was revoked, so that a call under way gets the reason.
+pub const REVOKED_TIME: Duration = Duration::from_secs(1);
 /// How long a connection without a certificate may stay open: two calls of the longest duration.
 pub const STRANGERS_TIME: Duration = Duration::from_secs(30);
 /// Maximum number of open connections without a certificate. Half of all is thus left to those that have one.
@@ -31,13 +37,20 @@ pub const CALLS_OF_CONNECTION: u32 = 8;
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 /// Maximum number of calls that use the folder at the same time. They take turns for changes.
 pub const WORKERS: usize = 8;
-/// Maximum number of calls that wait for a worker. Further ones are refused.
+/// How many of the workers callers without a certificate get at most, so that they can't hold up renewals.
+pub const WORKERS_OF_STRANGERS: usize = 6;
+/// Maximum number of calls that use the folder or wait for a worker. Further ones are refused. A quarter is kept for
+/// addresses that have shown a certificate before.
 pub const WAITING_CALLS: usize = 256;
+/// Maximum number of these calls from one address (IPv6: one /64).
+pub const CALLS_OF_ADDRESS: usize = 32;
 /// Maximum number of streams of trust bundles.
 pub const WATCHERS: usize = 256;
 /// Maximum size of an answer with trust bundles, in bytes, unless its first bundle is larger.
 pub const ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
+/// Maximum number of superseded certificates whose first attempt at a renewal is written to the log at once.
+pub const CONFLICTS: usize = 1_024;
 /// Maximum number of refusals that are counted apart until they are written to the log.
 pub const REFUSALS: usize = 1_024;
 /// How often refusals and locks are written to the log.

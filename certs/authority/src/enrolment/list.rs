@@ -24,7 +24,7 @@ pub(super) fn list(
     request: &v1::ListCertificatesRequest,
 ) -> Result<v1::ListCertificatesResponse, Status> {
     let certificate = state.certified(peer, false)?;
-    if certificate.identity().role() != Role::Operator {
+    if certificate.facts.identity().role() != Role::Operator {
         let message = "only operators may list certificates; use an operator's certificate";
         return Err(state.refuse(Did::Refuse, Reason::RoleDenied, message, peer));
     }
@@ -42,7 +42,7 @@ pub(super) fn list(
     };
     let pki = state.pki().map_err(|error| folder_error(&error))?;
     // A revoked operator may have a connection that is older than the list.
-    let serial = HEXLOWER.encode(certificate.serial());
+    let serial = HEXLOWER.encode(certificate.facts.serial());
     let all = pki.certificates();
     if all.iter().any(|issued| issued.serial == serial && issued.revoked.is_some()) {
         let message = "your certificate was revoked";

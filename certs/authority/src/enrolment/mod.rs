@@ -6,6 +6,7 @@
 //! | `peer` | accepting connections, with a certificate or without |
 //! | `state` | what the calls share: the folder, the secrets' counts, the newest trust bundle |
 //! | `join` | redeeming an invitation |
+//! | `published` | the trust bundles, in memory |
 //! | `renew` | renewing a certificate |
 //! | `list` | listing certificates for operators |
 //! | `trust` | handing out trust bundles |
@@ -19,6 +20,7 @@ mod join;
 pub mod limits;
 mod list;
 mod peer;
+mod published;
 mod refusals;
 mod renew;
 pub mod serve;

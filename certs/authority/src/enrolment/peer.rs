@@ -1,10 +1,11 @@
 //! Accepting connections. A client shows a certificate, or none because it comes for one; the acceptor of `souk-certs`
 //! admits only the former, so this one differs. The fair shares of the source addresses are the same.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -13,19 +14,23 @@ use futures::Stream;
 use rustls::ServerConfig;
 use rustls_pki_types::CertificateDer;
 use souk_certs::acceptor::{AcceptorLimits, Arrival, Entry, Listener, Place, Sources, linger, source_of};
-use souk_certs::identity::{CertificateError, PeerCertificate, TrustDomain};
+use souk_certs::identity::{CertificateError, PeerCertificate, Role, TrustDomain};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::limits::{self, CONNECTIONS, HANDSHAKE_TIMEOUT, STRANGERS, STRANGERS_OF_ADDRESS, STRANGERS_TIME};
+use super::limits::{
+    self, CONNECTIONS, CONNECTIONS_OF_CERTIFICATE, HANDSHAKE_TIMEOUT, REVOKED_TIME, STRANGERS,
+    STRANGERS_OF_ADDRESS, STRANGERS_TIME, VISIT_TIME,
+};
+use super::state::State;
 
 /// The only application protocol (RFC 9113 §3.2).
 const ALPN_H2: &[u8] = b"h2";
@@ -60,15 +65,15 @@ pub(super) struct GateTls {
 /// Performs handshakes.
 #[derive(Clone)]
 pub(super) struct Gate {
-    tls: Arc<arc_swap::ArcSwap<GateTls>>,
-    domain: TrustDomain,
+    state: Arc<State>,
     handshakes: Sources,
     connections: Arc<Semaphore>,
     strangers: Sources,
+    visits: Visits,
 }
 
 impl Gate {
-    pub(super) fn new(tls: Arc<arc_swap::ArcSwap<GateTls>>, domain: TrustDomain) -> Self {
+    pub(super) fn new(state: Arc<State>) -> Self {
         // The shares of connections are counted as those of handshakes: each place stands for a connection.
         let strangers = AcceptorLimits {
             // A quarter is kept for known addresses, and strangers never are.
@@ -79,11 +84,11 @@ impl Gate {
             ..limits::handshakes()
         };
         Gate {
-            tls,
-            domain,
+            state,
             handshakes: Sources::new(limits::handshakes()),
             connections: Arc::new(Semaphore::new(CONNECTIONS)),
             strangers: Sources::new(strangers),
+            visits: Visits::default(),
         }
     }
 
@@ -120,19 +125,18 @@ impl Gate {
         let secured = self.secure(stream, since).await;
         match secured {
             Ok((stream, certificate)) => {
-                let stranger = match &certificate {
-                    Some(_) => {
+                let certificate = certificate.map(Arc::new);
+                let share = match &certificate {
+                    Some(certificate) => {
                         place.authenticated();
-                        None
+                        let visit = self.visits.begin(certificate.facts.serial());
+                        Share::Visit(visit.ok_or(Refused::TooManyOfCertificate)?)
                     }
-                    None => Some(self.admit_stranger(address.ip())?),
+                    None => Share::Stranger(self.admit_stranger(address.ip())?),
                 };
-                Ok(Connection::new(
-                    stream,
-                    Peer { address, certificate: certificate.map(Arc::new) },
-                    permit,
-                    stranger,
-                ))
+                let end = Box::pin(end(Arc::clone(&self.state), certificate.clone()));
+                let peer = Peer { address, certificate };
+                Ok(Connection { stream, peer, end, is_over: false, _permit: permit, _share: share })
             }
             Err(refused) => {
                 place.failed();
@@ -146,7 +150,7 @@ impl Gate {
         tcp: TcpStream,
         since: Instant,
     ) -> Result<(TlsStream<TcpStream>, Option<Leaf>), Refused> {
-        let tls = self.tls.load_full();
+        let tls = self.state.tls.load_full();
         tcp.set_nodelay(true).map_err(Refused::Handshake)?;
         let handshake = TlsAcceptor::from(Arc::clone(&tls.config)).accept(tcp);
         let handshake = timeout_at(since + HANDSHAKE_TIMEOUT, handshake.into_fallible()).await;
@@ -163,7 +167,7 @@ impl Gate {
             return Err(Refused::NotH2);
         }
         let leaf = session.peer_certificates().and_then(<[_]>::first);
-        let certificate = leaf.map(|leaf| Leaf::parse(leaf, &self.domain, &tls.retired)).transpose()?;
+        let certificate = leaf.map(|leaf| Leaf::parse(leaf, &self.state.domain, &tls.retired)).transpose()?;
         Ok((stream, certificate))
     }
 
@@ -199,6 +203,8 @@ enum Refused {
     Full,
     #[error("too many connections without a certificate are open")]
     TooManyStrangers,
+    #[error("too many connections with this certificate are open")]
+    TooManyOfCertificate,
     #[error("the handshake took too long")]
     Slow,
     #[error("the handshake failed: {0}")]
@@ -209,24 +215,79 @@ enum Refused {
     Certificate(#[from] CertificateError),
 }
 
-/// An accepted connection. Without a certificate, it ends after [`STRANGERS_TIME`].
+/// An accepted connection, which ends when its time is over.
 pub(super) struct Connection {
     stream: TlsStream<TcpStream>,
     peer: Peer,
-    end: Option<Pin<Box<Sleep>>>,
+    end: Pin<Box<dyn Future<Output = ()> + Send>>,
+    is_over: bool,
     _permit: OwnedSemaphorePermit,
-    _stranger: Option<Place>,
+    _share: Share,
 }
 
-impl Connection {
-    fn new(
-        stream: TlsStream<TcpStream>,
-        peer: Peer,
-        permit: OwnedSemaphorePermit,
-        stranger: Option<Place>,
-    ) -> Self {
-        let end = stranger.as_ref().map(|_| Box::pin(sleep_until(Instant::now() + STRANGERS_TIME)));
-        Connection { stream, peer, end, _permit: permit, _stranger: stranger }
+/// What a connection takes of the shares.
+enum Share {
+    Stranger(#[expect(dead_code, reason = "held, not read")] Place),
+    Visit(#[expect(dead_code, reason = "held, not read")] Visit),
+}
+
+/// Counts open connections by the serial number of their certificate.
+#[derive(Clone, Debug, Default)]
+struct Visits(Arc<Mutex<HashMap<Vec<u8>, usize>>>);
+
+/// One of the connections that show a certificate; no longer counted on drop.
+struct Visit {
+    visits: Visits,
+    serial: Vec<u8>,
+}
+
+impl Visits {
+    /// Counts a connection; `None` if too many are open.
+    fn begin(&self, serial: &[u8]) -> Option<Visit> {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(serial.to_vec()).or_default();
+        if *count >= CONNECTIONS_OF_CERTIFICATE {
+            return None;
+        }
+        *count += 1;
+        Some(Visit { visits: self.clone(), serial: serial.to_vec() })
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        let mut open = self.visits.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&self.serial) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.serial);
+            }
+        }
+    }
+}
+
+/// Waits until a connection has to end: after a time that depends on who it is of, or a moment after its certificate was
+/// revoked.
+async fn end(state: Arc<State>, certificate: Option<Arc<Leaf>>) {
+    let Some(certificate) = certificate else { return sleep(STRANGERS_TIME).await };
+    let mut changes = state.newest.subscribe();
+    let revoked = async {
+        while !state.is_revoked(certificate.facts.serial()) {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+        sleep(REVOKED_TIME).await;
+    };
+    let over = async {
+        match certificate.facts.identity().role() {
+            Role::Market => std::future::pending().await,
+            _ => sleep(VISIT_TIME).await,
+        }
+    };
+    tokio::select! {
+        () = revoked => {}
+        () = over => {}
     }
 }
 
@@ -245,7 +306,8 @@ impl AsyncRead for Connection {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         // HTTP/2 always has a read pending, so failing the read ends the connection.
-        if self.end.as_mut().is_some_and(|end| end.as_mut().poll(cx).is_ready()) {
+        if self.is_over || self.end.as_mut().poll(cx).is_ready() {
+            self.is_over = true;
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         Pin::new(&mut self.stream).poll_read(cx, buf)

@@ -62,7 +62,7 @@ impl Enrolment {
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), ServeError> {
         let state = self.state;
-        let gate = Gate::new(Arc::clone(&state.tls), state.domain.clone());
+        let gate = Gate::new(Arc::clone(&state));
         let calls = Calls(Arc::clone(&state));
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let server = Server::builder()
@@ -87,8 +87,8 @@ impl Enrolment {
             () = &mut shutdown => Ok(()),
         };
         follow_ends.abort();
+        state.stopping.send_replace(true);
         let _ = stop.send(());
-        // Streams of bundles end only with their connection.
         if timeout(STOPPING, &mut serving).await.is_err() {
             serving.abort();
         }
@@ -107,13 +107,13 @@ impl EnrolmentService for Calls {
     async fn join(&self, request: Request<v1::JoinRequest>) -> Result<Response<v1::JoinResponse>, Status> {
         let peer = peer_of(&request)?;
         let request = request.into_inner();
-        self.0.work(move |state| join::join(state, &peer, &request)).await.map(Response::new)
+        self.0.work(peer, move |state, peer| join::join(state, peer, &request)).await.map(Response::new)
     }
 
     async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::RenewResponse>, Status> {
         let peer = peer_of(&request)?;
         let request = request.into_inner();
-        self.0.work(move |state| renew::renew(state, &peer, &request)).await.map(Response::new)
+        self.0.work(peer, move |state, peer| renew::renew(state, peer, &request)).await.map(Response::new)
     }
 
     async fn list_certificates(
@@ -122,7 +122,7 @@ impl EnrolmentService for Calls {
     ) -> Result<Response<v1::ListCertificatesResponse>, Status> {
         let peer = peer_of(&request)?;
         let request = request.into_inner();
-        self.0.work(move |state| list::list(state, &peer, &request)).await.map(Response::new)
+        self.0.work(peer, move |state, peer| list::list(state, peer, &request)).await.map(Response::new)
     }
 }
 
@@ -133,8 +133,7 @@ impl TrustService for Calls {
         request: Request<v1::GetTrustRequest>,
     ) -> Result<Response<v1::GetTrustResponse>, Status> {
         let peer = peer_of(&request)?;
-        let request = request.into_inner();
-        self.0.work(move |state| trust::get(state, &peer, &request)).await.map(Response::new)
+        trust::get(&self.0, &peer, &request.into_inner()).map(Response::new)
     }
 
     type WatchTrustStream = trust::Bundles;

@@ -8,19 +8,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use rustls_pki_types::CertificateDer;
+use souk_certs::acceptor::{AcceptorLimits, Entry, Sources};
 use souk_certs::clock::Clock;
 use souk_certs::credentials::Credentials;
 use souk_certs::identity::TrustDomain;
 use souk_certs::random::Random;
 use souk_certs::server::enrolment_config;
 use souk_proto::Reason;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tonic::{Request, Status};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::error::ServeError;
-use super::limits::{WAITING_CALLS, WATCHERS, WORKERS};
+use super::limits::{
+    self, CALLS_OF_ADDRESS, CONFLICTS, WAITING_CALLS, WATCHERS, WORKERS, WORKERS_OF_STRANGERS,
+};
 use super::peer::{GateTls, Leaf, Peer};
+use super::published::Published;
 use super::refusals::Refusals;
 use super::status::{held, internal, overloaded, refused};
 use crate::invitation::book::{self, Book, BookError};
@@ -39,11 +43,18 @@ pub(super) struct State {
     pub(super) refusals: Refusals,
     /// The sequence of the newest trust bundle.
     pub(super) newest: watch::Sender<i64>,
+    /// Whether the service is about to stop.
+    pub(super) stopping: watch::Sender<bool>,
     pub(super) watchers: Arc<Semaphore>,
+    published: ArcSwap<Published>,
     revoked: ArcSwap<HashSet<Vec<u8>>>,
     redeemer: Mutex<Secrets>,
+    /// The serial numbers of superseded certificates whose first attempt at a renewal is in the log.
+    conflicts: Mutex<HashSet<String>>,
+    /// The shares of the calls under way, by source address.
+    calls: Sources,
     workers: Arc<Semaphore>,
-    waiting: Arc<Semaphore>,
+    workers_of_strangers: Arc<Semaphore>,
 }
 
 /// The secrets' counts, and the state of the file that the invitations were read from.
@@ -67,7 +78,7 @@ impl State {
         let tls = gate_tls(&pki, &credentials)?;
         let print = print(dir);
         let redeemer = Redeemer::new(&Book::read(dir).map_err(PkiError::from)?, &random.bytes());
-        let (newest, _) = watch::channel(newest(&pki)?);
+        let published = Published::read(&pki)?;
         Ok(State {
             dir: dir.to_owned(),
             clock,
@@ -75,12 +86,16 @@ impl State {
             domain: pki.trust_domain().clone(),
             tls: Arc::new(ArcSwap::from_pointee(tls)),
             refusals: Refusals::default(),
-            newest,
+            newest: watch::Sender::new(published.newest()),
+            stopping: watch::Sender::new(false),
             watchers: Arc::new(Semaphore::new(WATCHERS)),
+            published: ArcSwap::from_pointee(published),
             revoked: ArcSwap::from(credentials.revoked_serials()),
             redeemer: Mutex::new(Secrets { redeemer, print }),
+            conflicts: Mutex::default(),
+            calls: Sources::new(calls()),
             workers: Arc::new(Semaphore::new(WORKERS)),
-            waiting: Arc::new(Semaphore::new(WAITING_CALLS)),
+            workers_of_strangers: Arc::new(Semaphore::new(WORKERS_OF_STRANGERS)),
         })
     }
 
@@ -90,9 +105,29 @@ impl State {
         let credentials = credentials(&pki, self.clock)?;
         self.tls.store(Arc::new(gate_tls(&pki, &credentials)?));
         self.revoked.store(credentials.revoked_serials());
+        let published = Published::read(&pki)?;
+        let newest = published.newest();
+        self.published.store(Arc::new(published));
         // Last, because it wakes the streams, which look at the revoked certificates again.
-        self.newest.send_replace(newest(&pki)?);
+        self.newest.send_replace(newest);
         Ok(())
+    }
+
+    /// Returns the trust bundles.
+    pub(super) fn published(&self) -> Arc<Published> {
+        self.published.load_full()
+    }
+
+    /// Returns whether a certificate is revoked.
+    pub(super) fn is_revoked(&self, serial: &[u8]) -> bool {
+        self.revoked.load().contains(serial)
+    }
+
+    /// Returns whether this is the first attempt to renew a superseded certificate, as far as is remembered. Beyond
+    /// [`CONFLICTS`] certificates, no attempt is a first one.
+    pub(super) fn is_first_conflict(&self, serial: &str) -> bool {
+        let mut conflicts = self.conflicts.lock().unwrap_or_else(PoisonError::into_inner);
+        conflicts.len() < CONFLICTS && conflicts.insert(serial.to_owned())
     }
 
     /// Opens the folder, for a caller that changes it.
@@ -111,18 +146,26 @@ impl State {
         Ok(check(&mut secrets.redeemer))
     }
 
-    /// Runs a call that uses files, or refuses it if too many are waiting.
+    /// Runs a call that uses files, or refuses it if too many are waiting, of all or of its source address. Callers
+    /// without a certificate don't get all workers.
     pub(super) async fn work<T: Send + 'static>(
         self: &Arc<Self>,
-        call: impl FnOnce(&Self) -> Result<T, Status> + Send + 'static,
+        peer: Peer,
+        call: impl FnOnce(&Self, &Peer) -> Result<T, Status> + Send + 'static,
     ) -> Result<T, Status> {
-        let waiting = Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| overloaded())?;
-        let worker = Arc::clone(&self.workers).acquire_owned().await.map_err(|_| overloaded())?;
+        let Entry::Place(place) = self.calls.enter(peer.address.ip()) else { return Err(overloaded()) };
+        let stranger = if peer.certificate.is_some() {
+            place.authenticated();
+            None
+        } else {
+            Some(worker(&self.workers_of_strangers).await?)
+        };
+        let worker = worker(&self.workers).await?;
         let state = Arc::clone(self);
         let done = tokio::task::spawn_blocking(move || {
             // Held until the work has ended, which it does also if its caller has gone.
-            let _permits = (waiting, worker);
-            call(&state)
+            let _permits = (place, stranger, worker);
+            call(&state, &peer)
         });
         let done = done.await;
         done.unwrap_or_else(|panic| Err(internal(&panic)))
@@ -135,7 +178,7 @@ impl State {
             let message = "this call needs a certificate; connect with yours, or join with an invitation";
             return Err(self.refuse(Did::Refuse, Reason::CertificateRequired, message, peer));
         };
-        if self.revoked.load().contains(certificate.facts.serial()) {
+        if self.is_revoked(certificate.facts.serial()) {
             let message = "your certificate was revoked; ask the operator for an invitation";
             return Err(self.refuse(Did::Refuse, Reason::CertificateRevoked, message, peer));
         }
@@ -182,8 +225,19 @@ fn gate_tls(pki: &Pki, credentials: &Credentials) -> Result<GateTls, ServeError>
     Ok(GateTls { config, retired: retired.iter().filter_map(|root| subject(&root.certificate)).collect() })
 }
 
-fn newest(pki: &Pki) -> Result<i64, ServeError> {
-    Ok(pki.bundles().newest().map_err(PkiError::from)?.map_or(0, |(sequence, _)| sequence))
+async fn worker(workers: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Status> {
+    Arc::clone(workers).acquire_owned().await.map_err(|_| overloaded())
+}
+
+/// Returns the shares of calls. They are counted like handshakes: each place stands for a call.
+fn calls() -> AcceptorLimits {
+    AcceptorLimits {
+        handshakes: WAITING_CALLS,
+        handshakes_of_address: CALLS_OF_ADDRESS,
+        handshakes_per_second_of_address: u32::MAX,
+        waiting: 0,
+        ..limits::handshakes()
+    }
 }
 
 fn print(dir: &Path) -> Print {

@@ -5,32 +5,34 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::Stream;
 use prost::Message as _;
 use souk_certs::identity::Role;
 use souk_proto::{Reason, v1};
 use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::sleep;
 use tonic::Status;
 
-use super::limits::ANSWER_BYTES;
 use super::peer::Peer;
-use super::state::{State, folder_error};
+use super::state::State;
 use super::status::{overloaded, refused};
 use crate::log::Did;
-use crate::pki::PkiError;
 
 /// A stream of bundles.
 pub(super) type Bundles = Pin<Box<dyn Stream<Item = Result<v1::WatchTrustResponse, Status>> + Send>>;
 
-/// Carries out a call of `GetTrust`. Blocks on files.
+/// Carries out a call of `GetTrust`.
 pub(super) fn get(
     state: &State,
     peer: &Peer,
     request: &v1::GetTrustRequest,
 ) -> Result<v1::GetTrustResponse, Status> {
-    let (bundles, latest_sequence) = since(state, peer, request.known_sequence)?;
-    Ok(v1::GetTrustResponse { bundles, latest_sequence })
+    check_known(state, peer, request.known_sequence)?;
+    let published = state.published();
+    let bundles = published.since(request.known_sequence).ok_or_else(|| not_chained(state, peer))?;
+    Ok(v1::GetTrustResponse { bundles, latest_sequence: published.newest() })
 }
 
 /// Begins a call of `WatchTrust`, for a market.
@@ -43,13 +45,15 @@ pub(super) fn watch(
         let message = "only markets follow the authority; clients get the trust bundle from a market";
         return Err(state.refuse(Did::Refuse, Reason::RoleDenied, message, &peer));
     }
+    check_known(state, &peer, request.known_sequence)?;
     let permit = Arc::clone(&state.watchers).try_acquire_owned().map_err(|_| overloaded())?;
-    let newest = state.newest.subscribe();
     let follower = Follower {
         state: Arc::clone(state),
         peer,
-        newest,
+        newest: state.newest.subscribe(),
+        stopping: state.stopping.subscribe(),
         known: request.known_sequence,
+        has_begun: false,
         pending: Vec::new(),
         _permit: permit,
     };
@@ -67,7 +71,10 @@ struct Follower {
     state: Arc<State>,
     peer: Peer,
     newest: watch::Receiver<i64>,
+    stopping: watch::Receiver<bool>,
     known: i64,
+    /// Whether it has got the first bundles.
+    has_begun: bool,
     /// Those to be sent, the newest first. At most as many as a walk is long.
     pending: Vec<v1::SignedTrustBundle>,
     _permit: OwnedSemaphorePermit,
@@ -81,25 +88,27 @@ impl Follower {
                 return Ok(bundle);
             }
             // Again each time: the stream may outlast its certificate.
-            self.state.certified(&self.peer, false)?;
-            let newest = *self.newest.borrow_and_update();
-            if newest > self.known || self.known == 0 {
-                let (peer, known) = (self.peer.clone(), self.known);
-                let (mut bundles, _) = self.state.work(move |state| since(state, &peer, known)).await?;
-                // The last of them: an answer may be cut off before the newest.
-                let last = bundles.last().and_then(sequence_of);
-                self.known = last.unwrap_or(newest).max(self.known);
-                bundles.reverse();
-                self.pending = bundles;
+            let certificate = self.state.certified(&self.peer, false)?;
+            self.newest.borrow_and_update();
+            let published = self.state.published();
+            if !self.has_begun || published.newest() > self.known {
+                self.has_begun = true;
+                let bundles = published.for_market(self.known);
+                self.pending = bundles.ok_or_else(|| not_chained(&self.state, &self.peer))?;
+                self.pending.reverse();
+                self.known = self.pending.first().and_then(sequence_of).unwrap_or(self.known);
                 if !self.pending.is_empty() {
                     continue;
                 }
             }
-            if self.newest.changed().await.is_err() {
-                return Err(refused(
-                    Reason::Unavailable,
-                    "the authority is stopping; connect again in a moment",
-                ));
+            let left = certificate.facts.not_after() - self.state.clock.now() + time::Duration::SECOND;
+            tokio::select! {
+                _ = self.newest.changed() => {}
+                () = sleep(Duration::try_from(left).unwrap_or_default()) => {}
+                _ = self.stopping.wait_for(|is_stopping| *is_stopping) => {
+                    let message = "the authority is stopping; connect again in a moment";
+                    return Err(refused(Reason::Unavailable, message));
+                }
             }
         }
     }
@@ -110,30 +119,16 @@ fn sequence_of(bundle: &v1::SignedTrustBundle) -> Option<i64> {
     v1::TrustBundle::decode(bundle.bundle.as_slice()).ok().map(|bundle| bundle.sequence)
 }
 
-/// Returns the bundles after a known one, as many as fit into an answer, and the sequence of the newest.
-fn since(state: &State, peer: &Peer, known: i64) -> Result<(Vec<v1::SignedTrustBundle>, i64), Status> {
-    if known < 0 {
-        let message = "known_sequence must not be negative; send 0 for none";
-        return Err(state.refuse(Did::Refuse, Reason::InvalidField, message, peer));
+fn check_known(state: &State, peer: &Peer, known: i64) -> Result<(), Status> {
+    if known >= 0 {
+        return Ok(());
     }
-    let failed = |error: PkiError| folder_error(&error);
-    let pki = state.pki().map_err(failed)?;
-    let bundles = pki.bundles().since(known, pki.trust_floor()).map_err(|error| failed(error.into()))?;
-    let newest =
-        pki.bundles().newest().map_err(|error| failed(error.into()))?.map_or(0, |(newest, _)| newest);
-    let Some(bundles) = bundles else {
-        let message =
-            "the roots changed too often since this bundle, or were replaced because of a theft; join again";
-        return Err(state.refuse(Did::Refuse, Reason::TrustNotChained, message, peer));
-    };
-    let mut bytes = 0;
-    let mut answer = Vec::with_capacity(bundles.len());
-    for bundle in bundles.into_iter().map(v1::SignedTrustBundle::from) {
-        bytes += bundle.encoded_len();
-        if bytes > ANSWER_BYTES && !answer.is_empty() {
-            break;
-        }
-        answer.push(bundle);
-    }
-    Ok((answer, newest))
+    let message = "known_sequence must not be negative; send 0 for none";
+    Err(state.refuse(Did::Refuse, Reason::InvalidField, message, peer))
+}
+
+fn not_chained(state: &State, peer: &Peer) -> Status {
+    let message =
+        "the roots changed too often since this bundle, or were replaced because of a theft; join again";
+    state.refuse(Did::Refuse, Reason::TrustNotChained, message, peer)
 }

@@ -55,24 +55,12 @@ impl Bundles {
         &self.dir
     }
 
-    /// Returns the bundles that lead from `known` to the newest one, oldest first: those at which the roots changed, and
-    /// the newest. With `known` 0, the newest alone. `None` if they don't lead there: more than [`MAX_WALK`] changes, or a
-    /// chain that begins after `known`, at `floor`.
+    /// Returns all bundles with their sequences, oldest first: those at which the roots changed, and the newest.
     ///
     /// # Errors
     /// Returns [`PublishError::File`] or [`PublishError::Bundle`].
-    pub fn since(&self, known: i64, floor: i64) -> Result<Option<Vec<SignedBundle>>, PublishError> {
-        let kept = self.sequences()?;
-        let Some(newest) = kept.last().copied() else { return Ok(Some(Vec::new())) };
-        if known == 0 {
-            return Ok(Some(vec![self.read(newest)?]));
-        }
-        let later: Vec<_> = kept.into_iter().filter(|sequence| *sequence > known).collect();
-        // The newest bundle comes after those at which roots changed.
-        if known < floor || later.len() > MAX_WALK + 1 {
-            return Ok(None);
-        }
-        later.into_iter().map(|sequence| self.read(sequence)).collect::<Result<_, _>>().map(Some)
+    pub fn all(&self) -> Result<Vec<(i64, SignedBundle)>, PublishError> {
+        self.sequences()?.into_iter().map(|sequence| Ok((sequence, self.read(sequence)?))).collect()
     }
 
     /// Signs a bundle and writes it. Bundles that nobody needs any more are removed; with `is_new_chain`, all others.

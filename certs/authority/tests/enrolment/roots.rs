@@ -9,7 +9,7 @@ use souk_enrolment::trust::{SignedBundle, Trusted, accept, walk};
 use souk_proto::v1::trust_service_client::TrustServiceClient;
 use souk_proto::{Reason, v1};
 
-use super::world::{Member, World, reason};
+use super::world::{DEADLINE, Member, World, reason};
 
 /// Changes the root and retires the one before.
 fn change(world: &World) {
@@ -121,6 +121,8 @@ async fn compromised_root_breaks_the_chain() {
     assert_eq!(ask(&world, known).await.unwrap_err(), Some(Reason::TrustNotChained));
     let root = before.open().unwrap().roots[0].certificate.clone();
     assert!(!world.bundle().is_signed_by(&root), "the stolen key signs nothing more");
+    // A market may trust the new root already.
+    assert_eq!(first_of_stream(&world, known).await, world.bundle());
     world.serves_others().await;
 }
 
@@ -144,4 +146,26 @@ async fn restored_backup_goes_past_what_is_out_there() {
     let at_least = u64::try_from(out_there.sequence() + 1).unwrap();
     assert!(world.pki().skip_to(at_least, clock::now()).unwrap() >= at_least);
     accept(&out_there, &world.bundle(), clock::now()).unwrap();
+}
+
+/// Follows as a market that has the bundle with this sequence, and returns the first bundle that it gets.
+async fn first_of_stream(world: &World, known_sequence: i64) -> SignedBundle {
+    let name = format!("m{known_sequence}");
+    let market = Member::join(&world.invite(Role::Market, &name), Role::Market).await.unwrap();
+    let mut trust = world.trust(&market.credentials()).await;
+    let mut stream = trust.watch_trust(v1::WatchTrustRequest { known_sequence }).await.unwrap().into_inner();
+    let first = tokio::time::timeout(DEADLINE, stream.message()).await.unwrap().unwrap().unwrap();
+    first.bundle.unwrap().try_into().unwrap()
+}
+
+#[tokio::test]
+async fn market_gets_the_newest_bundle_also_if_it_has_a_later_one() {
+    let mut world = World::new().await;
+    world.pki().refresh_crl(clock::now()).unwrap();
+    restart(&mut world).await;
+    let newest = world.bundle().open().unwrap().sequence;
+    // So it compares its own with that of an authority that was restored from a backup.
+    for known in [newest, newest + 5] {
+        assert_eq!(first_of_stream(&world, known).await, world.bundle(), "{known}");
+    }
 }
