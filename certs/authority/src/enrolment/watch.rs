@@ -13,14 +13,13 @@ use crate::invitation::book::{Book, sha256_hex};
 use crate::pki::Pki;
 
 /// The files whose change concerns open connections. Invitations are read when they are used.
-const WATCHED: [&str; 8] = [
+const WATCHED: [&str; 7] = [
     "authority.pem",
     "authority.key",
     "authority.toml",
     "ca.pem",
     crate::pki::RETIRED_ROOTS,
     "crl.pem",
-    "index.json",
     crate::trust::publish::FOLDER,
 ];
 
@@ -36,8 +35,7 @@ pub(super) async fn follow(state: Arc<State>) -> Result<(), ServeError> {
     loop {
         let task: fn(&State) -> Result<(), ServeError> = tokio::select! {
             Some(()) = changed.recv() => |state| {
-                // A change that was interrupted may lack its bundle.
-                state.pki()?.publish(state.clock.now())?;
+                state.pki()?.complete(state.clock.now())?;
                 state.reload()
             },
             // The first tick comes at once, and covers what has changed since the folder was opened.
@@ -65,7 +63,7 @@ pub(super) fn keep_current(pki: &mut Pki, now: OffsetDateTime) -> Result<(), Ser
     if pki.lists_signed_at()? + LIST_REFRESHED <= now {
         pki.refresh_crl(now)?;
     }
-    Ok(pki.publish(now)?)
+    Ok(pki.complete(now)?)
 }
 
 /// Writes to the disk what was refused and locked since the last time.

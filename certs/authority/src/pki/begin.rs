@@ -12,6 +12,9 @@ use super::PkiError;
 use super::folder;
 use crate::authority::AuthorityError;
 
+/// The file that is there while a folder is made.
+pub(super) const BEGUN: &str = ".beginning";
+
 /// Names of our files that are not recognized by their kind.
 const OURS: [&str; 5] = [
     "index.json",

@@ -99,9 +99,10 @@ impl Pki {
             let name = pki.named(name)?.name.clone();
             let revoked = pki.index.revoke(&name, now);
             pki.save()?;
+            // Before the log: a full disk must not let the party go on.
+            pki.write_crl(now)?;
             let count = u64::try_from(revoked).unwrap_or(u64::MAX);
             pki.record(&[Entry { name: Some(name.to_string()), count, ..Entry::new(Did::Revoke) }], now)?;
-            pki.write_crl(now)?;
             Ok(revoked)
         })
     }
@@ -172,6 +173,7 @@ impl Pki {
     /// Like [`Pki::write_crl`], for a caller that publishes the trust bundle.
     pub(super) fn sign_lists(&mut self, now: OffsetDateTime) -> Result<(), PkiError> {
         self.index.crl_number += 1;
+        self.index.prune(now);
         self.save()?;
         let (number, revocations) = (self.index.crl_number, self.index.revocations(now)?);
         // Both roots' lists contain all revocations, without regard to which root signed the certificate.
@@ -200,7 +202,12 @@ impl Pki {
     }
 
     pub(super) fn save(&self) -> Result<(), PkiError> {
-        self.write(&self.path("index.json"), self.index.to_json()?.as_bytes(), Secrecy::Secret)
+        let text = self.index.to_json()?;
+        // What could not be read again would shut out everybody, also those who revoke.
+        if u64::try_from(text.len()).is_ok_and(|bytes| bytes > folder::MAX_FILE_BYTES) {
+            return Err(PkiError::Index { reason: "it would become larger than 16 MiB".to_owned() });
+        }
+        self.write(&self.path("index.json"), text.as_bytes(), Secrecy::Secret)
     }
 
     fn check_free(&self, name: &PartyName, options: &IssueOptions) -> Result<(), PkiError> {

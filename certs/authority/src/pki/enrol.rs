@@ -29,7 +29,7 @@ pub struct Enrolled {
 /// the index.
 const MAX_RENEWALS: usize = 20;
 /// The time in which a party's certificates are counted.
-const RENEWALS_COUNTED: Duration = Duration::HOUR;
+const RENEWALS_COUNTED: Duration = Duration::DAY;
 
 /// Why a certificate is not renewed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub enum NotRenewed {
     Ended,
     /// A later one exists, for another key.
     Superseded,
-    /// The party has renewed too often in the last hour.
+    /// The party has renewed too often in the last day.
     TooOften,
 }
 
@@ -117,6 +117,11 @@ impl Pki {
         }
     }
 
+    /// Returns whether a certificate for this key was revoked.
+    pub(crate) fn is_key_revoked(&self, key: &ProvenKey) -> bool {
+        self.index.certificates.iter().any(|record| record.revoked.is_some() && is_for(record, key))
+    }
+
     /// Returns whether a party with this name and role may be invited. With `again` it must exist.
     ///
     /// # Errors
@@ -138,8 +143,8 @@ impl Pki {
         }
     }
 
-    /// Issues the next certificate of the enrolment service if two thirds of the life of its present one are over, or
-    /// another root signs now.
+    /// Issues the next certificate of the enrolment service if two thirds of the life of its present one are over, another
+    /// root signs now, or its file is missing because the process was killed while it was issued.
     ///
     /// # Errors
     /// Returns [`PkiError::UnknownParty`] if no enrolment service is set up, and other variants if signing or writing a file
@@ -148,7 +153,8 @@ impl Pki {
         let is_due = |pki: &Self| {
             let party = pki.find(AUTHORITY)?;
             let due = party.not_before + (party.not_after - party.not_before) * 2 / 3;
-            Ok::<_, PkiError>(now >= due || !roots::is_signed_by(&party, &pki.authority))
+            let is_there = pki.file_of(&party.name, &party.serial, "pem").is_some();
+            Ok::<_, PkiError>(now >= due || !is_there || !roots::is_signed_by(&party, &pki.authority))
         };
         if !is_due(self)? {
             return Ok(());
@@ -171,13 +177,17 @@ impl Pki {
         if let Some(sha256) = &record.key_sha256 {
             return Some(sha256.clone());
         }
-        ["pem", "old.pem"].into_iter().find_map(|kind| {
-            let file = CertificateDer::from_pem_file(self.path(&format!("{}.{kind}", record.name))).ok()?;
-            let facts = PeerCertificate::from_der(&file, self.trust_domain()).ok()?;
-            let (_, leaf) = X509Certificate::from_der(&file).ok()?;
-            let is_it = to_hex(facts.serial()) == record.serial;
-            is_it.then(|| HEXLOWER.encode(digest(&SHA256, leaf.public_key().raw).as_ref()))
-        })
+        let mut kinds = ["pem", "old.pem"].into_iter();
+        let file = kinds.find_map(|kind| self.file_of(&record.name, &record.serial, kind))?;
+        let (_, leaf) = X509Certificate::from_der(&file).ok()?;
+        Some(HEXLOWER.encode(digest(&SHA256, leaf.public_key().raw).as_ref()))
+    }
+
+    /// Reads a file of a party, if it is the certificate with this serial number.
+    fn file_of(&self, name: &PartyName, serial: &str, kind: &str) -> Option<CertificateDer<'static>> {
+        let file = CertificateDer::from_pem_file(self.path(&format!("{name}.{kind}"))).ok()?;
+        let peer = PeerCertificate::from_der(&file, self.trust_domain()).ok()?;
+        (to_hex(peer.serial()) == serial).then_some(file)
     }
 
     fn new_identity(&self, role: Role) -> Identity {
@@ -193,14 +203,8 @@ impl Pki {
         entry: Entry,
         now: OffsetDateTime,
     ) -> Result<Enrolled, PkiError> {
-        let party = self.party(record);
-        let file = CertificateDer::from_pem_file(&party.cert).ok();
-        let certificate = file.filter(|file| {
-            PeerCertificate::from_der(file, self.trust_domain())
-                .is_ok_and(|peer| to_hex(peer.serial()) == record.serial)
-        });
-        match certificate {
-            Some(certificate) => Ok(Enrolled { certificate, party }),
+        match self.file_of(&record.name, &record.serial, "pem") {
+            Some(certificate) => Ok(Enrolled { certificate, party: self.party(record) }),
             None => self.sign_for(&record.name, record.identity(), key, entry, now),
         }
     }

@@ -14,8 +14,8 @@ use super::PkiError;
 /// How long a change waits for another process to release the lock.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 
-/// Maximum size of a file that is read: enough for an index of about 50,000 certificates.
-const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
+/// Maximum size of a file that is read: enough for an index of about 39,000 certificates.
+pub(super) const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Creates the folder and its parents with mode 0700. Existing folders keep their mode.
 pub(super) fn create(dir: &Path) -> Result<(), PkiError> {
@@ -30,6 +30,14 @@ pub(super) fn write(path: &Path, contents: &[u8], secrecy: Secrecy, unique: Uuid
 /// Reads a text file of bounded size.
 pub(super) fn read(path: &Path) -> Result<String, PkiError> {
     file::read(path, MAX_FILE_BYTES).map_err(PkiError::io(path))
+}
+
+/// Removes a file, if it exists.
+pub(super) fn remove(path: &Path) -> Result<(), PkiError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(PkiError::io(path)(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Moves `from` to `to`, replacing `to`. Does nothing if `from` does not exist.

@@ -1,5 +1,6 @@
 //! `index.json`: the certificates that the authority has signed, for which parties, and which are revoked.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,9 @@ use crate::authority::{CRL_VALIDITY, Revocation};
 const VERSION: u32 = 2;
 /// The oldest version that is read.
 const OLDEST: u32 = 1;
+
+/// How long after its end a certificate that was revoked stays on the lists.
+const LISTED_AFTER_EXPIRY: Duration = Duration::days(2 * CRL_VALIDITY.whole_days());
 
 /// The contents of the file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -110,6 +114,20 @@ impl Index {
         })
     }
 
+    /// Drops certificates that ended so long ago that nothing depends on them any more, except the newest of each party: so
+    /// the file does not grow without bound.
+    pub(super) fn prune(&mut self, now: OffsetDateTime) {
+        let mut newest = HashMap::new();
+        for (at, record) in self.certificates.iter().enumerate() {
+            newest.insert(record.name.clone(), at);
+        }
+        let mut at = 0;
+        self.certificates.retain(|record| {
+            at += 1;
+            record.not_after + LISTED_AFTER_EXPIRY >= now || newest.get(&record.name) == Some(&(at - 1))
+        });
+    }
+
     pub(super) fn to_json(&self) -> Result<String, PkiError> {
         serde_json::to_string_pretty(self).map_err(|error| PkiError::Index { reason: error.to_string() })
     }
@@ -148,7 +166,6 @@ impl Index {
     /// as it could be renewed, and then for as long as a list is current (RFC 5280 §3.3 requires at least one list after
     /// that); then it is dropped, so that lists don't grow without bound.
     pub(super) fn revocations(&self, now: OffsetDateTime) -> Result<Vec<Revocation>, PkiError> {
-        const LISTED_AFTER_EXPIRY: Duration = Duration::days(2 * CRL_VALIDITY.whole_days());
         self.certificates
             .iter()
             .filter(|record| record.not_after + LISTED_AFTER_EXPIRY >= now)

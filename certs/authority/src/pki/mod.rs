@@ -62,6 +62,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use souk_certs::identity::TrustDomain;
 use souk_certs::random::Random;
 use time::{Duration, OffsetDateTime};
@@ -142,7 +143,10 @@ impl Pki {
     pub fn init(dir: &Path, options: &InitOptions, now: OffsetDateTime) -> Result<Self, PkiError> {
         folder::create(dir)?;
         let lock = folder::lock(dir)?;
-        begin::make_room(dir, options.force, now)?;
+        // An interrupted beginning is moved out of the way like a whole authority: nothing was signed with its key.
+        let begun = dir.join(begin::BEGUN);
+        begin::make_room(dir, options.force || begun.exists(), now)?;
+        folder::write(&begun, b"", Secrecy::Public, options.random.uuid_v4())?;
         let random = options.random;
         let authority = Authority::create(&options.trust_domain, now, random)?;
         let index = Index::new(options.trust_domain.clone());
@@ -156,6 +160,7 @@ impl Pki {
         if !options.without_market {
             pki.issue_market(options, now)?;
         }
+        folder::remove(&begun)?;
         drop(lock);
         Ok(pki)
     }
@@ -174,7 +179,7 @@ impl Pki {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_with(dir: &Path, random: Random) -> Result<Self, PkiError> {
-        if !dir.join("ca.pem").exists() {
+        if !dir.join("ca.pem").exists() || dir.join(begin::BEGUN).exists() {
             return Err(PkiError::NotInitialised { dir: dir.to_owned() });
         }
         let index = Index::parse(&folder::read(&dir.join("index.json"))?)?;
@@ -182,9 +187,14 @@ impl Pki {
             let (certificate, key) = (folder::read(&dir.join(certificate))?, folder::read(&dir.join(key))?);
             Ok::<_, PkiError>(Authority::load(&index.trust_domain, &certificate, &key, random)?)
         };
-        let authority = load("ca.pem", "ca.key")?;
         let (cert, key) = roots::RETIRING;
         let retiring = if dir.join(cert).exists() { Some(load(cert, key)?) } else { None };
+        let signing = CertificateDer::from_pem_slice(folder::read(&dir.join("ca.pem"))?.as_bytes());
+        let (authority, retiring) = match retiring {
+            // A change of root that was interrupted before the new root was in place. It begins again.
+            Some(root) if signing.is_ok_and(|signing| signing == *root.certificate()) => (root, None),
+            retiring => (load("ca.pem", "ca.key")?, retiring),
+        };
         let setup = Setup::read(dir)?;
         Ok(Pki { dir: dir.to_owned(), authority, retiring, index, setup, random })
     }

@@ -3,7 +3,6 @@
 //! the new one first, and both have a list in `crl.pem`.
 
 use std::fs;
-use std::io;
 
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
@@ -136,13 +135,13 @@ impl Pki {
 
     fn keep_retired(&self, root: &Authority) -> Result<(), PkiError> {
         let certificate = root.certificate().clone();
-        let before = self.retired_roots()?;
         // After a retirement that was interrupted, it is there already, and its list is not among the current ones any more.
         let list = self.lists()?.into_iter().find(|list| is_list_of(list, &certificate));
         let Some(list) = list else { return Ok(()) };
-        let others = before.into_iter().filter(|kept| kept.certificate != certificate);
-        let kept: Vec<_> =
-            std::iter::once(RetiredRoot { certificate, list }).chain(others).take(MAX_RETIRED).collect();
+        let mut kept = self.retired_roots()?;
+        kept.retain(|before| before.certificate != certificate);
+        kept.insert(0, RetiredRoot { certificate, list });
+        kept.truncate(MAX_RETIRED);
         let lists: String = kept.iter().map(|root| pem::encode("X509 CRL", &root.list)).collect();
         let roots: String = kept.iter().map(|root| pem::encode("CERTIFICATE", &root.certificate)).collect();
         self.write(&self.path(RETIRED_LISTS), lists.as_bytes(), Secrecy::Public)?;
@@ -151,15 +150,8 @@ impl Pki {
 
     /// Forgets the roots that were retired: with the chain of trust bundles broken, nobody could verify who renews them.
     fn forget_retired(&self) -> Result<(), PkiError> {
-        for path in [self.path(RETIRED_ROOTS), self.path(RETIRED_LISTS)] {
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(PkiError::io(&path)(error));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        folder::remove(&self.path(RETIRED_ROOTS))?;
+        folder::remove(&self.path(RETIRED_LISTS))
     }
 
     /// Returns whether a change of root is in progress.

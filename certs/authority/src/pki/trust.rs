@@ -1,6 +1,8 @@
 //! Publishing what the folder says as trust bundles, and recording what happened in its log. Both only where an enrolment
 //! service is set up.
 
+use std::collections::HashSet;
+
 use rustls_pki_types::CertificateRevocationListDer;
 use souk_enrolment::trust::{SignedBundle, TrustBundle, TrustedRoot};
 use time::OffsetDateTime;
@@ -44,6 +46,33 @@ impl Pki {
             Ok::<_, PkiError>(list.last_update().to_datetime())
         });
         signed.min_by_key(|at| at.as_ref().ok().copied()).ok_or(PkiError::Lists)?
+    }
+
+    /// Completes a change that was interrupted: signs the revocation lists that lack a certificate which is revoked in the
+    /// index, and publishes the trust bundle that is missing.
+    ///
+    /// # Errors
+    /// Returns [`PkiError::Trust`] if a bundle can't be signed or written, and other variants if a file can't be read.
+    pub fn complete(&mut self, now: OffsetDateTime) -> Result<(), PkiError> {
+        if self.is_revocation_unlisted(now)? {
+            self.refresh_crl(now)?;
+        }
+        self.publish(now)
+    }
+
+    fn is_revocation_unlisted(&self, now: OffsetDateTime) -> Result<bool, PkiError> {
+        let revocations = self.index.revocations(now)?;
+        for list in self.lists()? {
+            let (_, list) = CertificateRevocationList::from_der(&list).map_err(|_| PkiError::Lists)?;
+            let listed: HashSet<Vec<u8>> = list
+                .iter_revoked_certificates()
+                .map(|entry| entry.raw_serial().iter().copied().skip_while(|byte| *byte == 0).collect())
+                .collect();
+            if revocations.iter().any(|revocation| !listed.contains(&revocation.serial)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Publishes a bundle if what the folder says differs from the newest one, as after a change that was interrupted.

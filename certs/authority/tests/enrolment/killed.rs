@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use souk_authority::invitation::book::FILE as INVITATIONS;
 use souk_authority::log::FILE as LOG;
+use souk_authority::pki::{InitOptions, Pki, PkiError};
 use souk_certs::clock;
 use souk_certs::credentials::{Credentials, StaleLists};
 use souk_certs::identity::{Role, TrustDomain};
@@ -122,4 +123,70 @@ async fn authority_offline_30_d() {
     world.start().await;
     renew(&world.dial(), &alice.credentials(), &PartyKey::generate().unwrap()).await.unwrap();
     world.serves_others().await;
+}
+
+#[tokio::test]
+async fn killed_while_its_own_certificate_is_issued() {
+    let mut world = World::new().await;
+    world.stop().await;
+    // The file before was moved away, and the next one was not written.
+    let path = world.dir().join("authority.pem");
+    fs::rename(&path, world.dir().join("authority.old.pem")).unwrap();
+    world.start().await;
+    world.serves_others().await;
+}
+
+#[tokio::test]
+async fn killed_between_the_index_and_the_list_of_a_revocation() {
+    let mut world = World::new().await;
+    let alice = Member::join(&world.invite(Role::Seller, "alice"), Role::Seller).await.unwrap();
+    world.stop().await;
+    let kept = ["crl.pem", "trust/000001.bin"].map(|file| (file, fs::read(world.dir().join(file)).unwrap()));
+    world.pki().revoke("alice", clock::now()).unwrap();
+    fs::remove_dir_all(world.dir().join("trust")).unwrap();
+    fs::create_dir(world.dir().join("trust")).unwrap();
+    for (file, contents) in kept {
+        fs::write(world.dir().join(file), contents).unwrap();
+    }
+    world.start().await;
+    assert!(world.connect(&alice.credentials()).await.is_err(), "the list lacks the certificate");
+    world.serves_others().await;
+}
+
+#[tokio::test]
+async fn killed_while_the_root_changes() {
+    let mut world = World::new().await;
+    let alice = Member::join(&world.invite(Role::Seller, "alice"), Role::Seller).await.unwrap();
+    world.stop().await;
+    let before = fs::read(world.dir().join("ca.pem")).unwrap();
+    world.pki().new_root(clock::now()).unwrap();
+    // The new root's key was written, and its certificate was not.
+    fs::write(world.dir().join("ca.pem"), before).unwrap();
+    let mut pki = world.pki();
+    assert_eq!(&alice.joined.root, pki.root());
+    assert!(!pki.is_root_retiring());
+    pki.new_root(clock::now()).unwrap();
+    assert_ne!(&alice.joined.root, world.pki().root());
+    world.start().await;
+    world.serves_others().await;
+}
+
+#[test]
+fn killed_while_the_folder_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let init = || Pki::init(folder.path(), &InitOptions::default(), clock::now());
+    init().unwrap();
+    assert!(matches!(init(), Err(PkiError::Initialised { .. })));
+    for left in [&["ca.key"][..], &["ca.key", "ca.pem"], &["ca.key", "ca.pem", "index.json", "crl.pem"]] {
+        for entry in fs::read_dir(folder.path()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() && !left.iter().any(|file| path.ends_with(file)) {
+                fs::remove_file(path).unwrap();
+            }
+        }
+        fs::write(folder.path().join(".beginning"), "").unwrap();
+        assert!(matches!(Pki::open(folder.path()), Err(PkiError::NotInitialised { .. })), "{left:?}");
+        init().unwrap();
+        Pki::open(folder.path()).unwrap().market().unwrap();
+    }
 }
