@@ -13,8 +13,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// The polling interval. A change is reported when two consecutive polls see the same state, hence within two
-/// intervals.
+/// intervals, or after [`MAX_UNSTABLE`] if the files keep changing.
 pub const WATCH_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Maximum number of polls for which a change is held back because the files are still changing.
+const MAX_UNSTABLE: u32 = 4;
 
 /// A set of files to watch.
 #[derive(Debug)]
@@ -48,13 +51,15 @@ impl FileWatch {
         // Capacity 1 merges the changes that occur while a reload is in progress.
         let (changed, receiver) = mpsc::channel(1);
         thread::Builder::new().name("file-watch".to_owned()).spawn(move || {
-            let mut last = self.known.clone();
+            let (mut last, mut unstable) = (self.known.clone(), 0);
             while !changed.is_closed() {
                 thread::sleep(WATCH_INTERVAL);
                 let now = prints(&self.paths);
                 // Two equal polls: certificate, key and CRL are copied one after another, and loading between
                 // two of them would report a mismatch that is gone a moment later.
-                if now == last && now != self.known {
+                unstable = if now == last { 0 } else { unstable + 1 };
+                if now != self.known && (unstable == 0 || unstable >= MAX_UNSTABLE) {
+                    unstable = 0;
                     self.known.clone_from(&now);
                     // If the channel is full, the message waiting in it covers this change as well.
                     let _ = changed.try_send(());

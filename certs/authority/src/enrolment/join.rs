@@ -45,6 +45,10 @@ pub(super) fn join(
             let cause = key.map_or_else(|error| error.to_string(), |_| String::new());
             Err(state.refuse(Did::Refuse, Reason::KeyRefused, &cause, peer))
         }
+        Err(Failed::RevokedKey) => {
+            let message = "a certificate for this key was revoked; join with a new key";
+            Err(state.refuse(Did::Refuse, Reason::KeyRefused, message, peer))
+        }
         Err(Failed::Unusable(Unusable::Role(role))) => {
             state.refusals.add(Did::Refuse, Reason::InvitationRole.as_str(), peer.address.ip());
             Err(other_role(role.as_str()))
@@ -114,6 +118,10 @@ fn redeem(
     let (claim, invitation) = book.claim(id, role, key_sha256, &root, now).map_err(Failed::Unusable)?;
     let key = key.ok_or(Failed::Key)?;
     let (name, role, again) = (invitation.name.clone(), invitation.role, invitation.again);
+    // Somebody else may have it, too: that may be why it was revoked. The invitation is not used up.
+    if pki.is_key_revoked(key) {
+        return Err(Failed::RevokedKey);
+    }
     if claim == Claim::First {
         book.write(pki.dir(), &root, pki.random().uuid_v4(), now).map_err(PkiError::from)?;
     }
@@ -158,6 +166,7 @@ fn role_of(role: v1::Role) -> Option<Role> {
 enum Failed {
     Unusable(Unusable),
     Key,
+    RevokedKey,
     Folder(PkiError),
 }
 

@@ -26,11 +26,15 @@ pub(super) fn renew(
         .map_err(|error| state.refuse(Did::Refuse, Reason::KeyRefused, &error.to_string(), peer))?;
     let serial = data_encoding::HEXLOWER.encode(certificate.facts.serial());
     let shown = (serial.as_str(), certificate.key_sha256.as_str());
+    let mut is_logged = false;
     let mut pki = state.pki().map_err(|error| folder_error(&error))?;
     let renewed = pki.change(|pki| {
         let from = Some(peer.address.ip());
         let renewed = pki.renew_for(shown, &key, Entry { from, ..Entry::new(Did::Renew) }, now)?;
-        if let Err(NotRenewed::Superseded) = renewed {
+        if let Err(NotRenewed::Superseded) = renewed
+            && state.is_first_conflict(&serial)
+        {
+            is_logged = true;
             let (serial, why) = (Some(serial.clone()), Some(Reason::RenewalSuperseded.as_str()));
             // On the disk before the answer, unlike other refusals: the operator has to act on it.
             pki.record(&[Entry { serial, from, why, ..Entry::new(Did::Conflict) }], now)?;
@@ -44,11 +48,12 @@ pub(super) fn renew(
         }
         Err(refusal) => {
             let (reason, message) = explained(refusal);
-            if refusal == NotRenewed::Superseded {
+            let did = if refusal == NotRenewed::Superseded { Did::Conflict } else { Did::Refuse };
+            if is_logged {
                 tracing::warn!(serial, address = %peer.address, "a superseded certificate was to be renewed: two machines have a copy");
                 return Err(super::status::refused(reason, message));
             }
-            Err(state.refuse(Did::Refuse, reason, &message, peer))
+            Err(state.refuse(did, reason, &message, peer))
         }
     }
 }
@@ -71,7 +76,7 @@ fn explained(refusal: NotRenewed) -> (Reason, String) {
             ),
         ),
         NotRenewed::TooOften => {
-            (Reason::RateLimited, "this identity was renewed too often in the last hour; wait".to_owned())
+            (Reason::RateLimited, "this identity was renewed too often in the last day; wait".to_owned())
         }
         NotRenewed::Superseded => (
             Reason::RenewalSuperseded,

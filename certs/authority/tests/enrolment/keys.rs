@@ -4,12 +4,16 @@ use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
     SigningKey,
 };
+use souk_authority::invitation::book::NewInvitation;
+use souk_certs::clock;
 use souk_certs::identity::{PeerCertificate, Role, TrustDomain};
+use souk_enrolment::join::join;
 use souk_enrolment::key::PartyKey;
 use souk_proto::{Reason, v1};
+use time::Duration;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::world::{Member, World, reason, request};
+use super::world::{Member, World, reason, refusal, request};
 
 /// Sends a request with this CSR for a fresh invitation, and returns the certificate or the reason of the refusal.
 async fn send(world: &World, csr: Vec<u8>) -> Result<Vec<u8>, Option<Reason>> {
@@ -111,5 +115,22 @@ async fn request_of_17_kib_is_refused() {
     let sent = send(&world, vec![0; 17 * 1024]).await;
     assert_eq!(sent, Err(Some(Reason::MessageTooLarge)));
     assert_eq!(world.signed(), 1);
+    world.serves_others().await;
+}
+
+#[tokio::test]
+async fn key_of_a_revoked_certificate_joins_no_more() {
+    let world = World::new().await;
+    let key = PartyKey::generate().unwrap();
+    let code = world.invite(Role::Seller, "alice");
+    join(&code, Role::Seller, &key, clock::now()).await.unwrap();
+    world.pki().revoke("alice", clock::now()).unwrap();
+    let new =
+        NewInvitation { role: Role::Seller, name: "alice".to_owned(), again: true, validity: Duration::DAY };
+    let again = world.pki().invite(new, clock::now()).unwrap().0;
+    let refused = join(&again, Role::Seller, &key, clock::now()).await;
+    assert_eq!(refusal(refused), Some(Reason::KeyRefused));
+    // The invitation is not used up.
+    Member::join(&again, Role::Seller).await.unwrap();
     world.serves_others().await;
 }

@@ -66,6 +66,14 @@ async fn copy_superseded() {
     assert_eq!(refusal(copy), Some(Reason::RenewalSuperseded));
     assert_eq!(world.signed(), 2);
     assert!(world.log().lines().any(|line| line.contains("conflict") && line.contains(&alice.serial())));
+    // More attempts are counted together, so that they can't fill the disk.
+    for _ in 0..20 {
+        let copy = renewed(&world, &alice.credentials(), &PartyKey::generate().unwrap()).await;
+        assert_eq!(refusal(copy), Some(Reason::RenewalSuperseded));
+    }
+    world.logs(&["conflict", "RENEWAL_SUPERSEDED", "127.0.0.1"]).await;
+    let lines = world.log().lines().filter(|line| line.contains("conflict")).count();
+    assert!(lines <= 10, "{lines} lines");
     world.serves_others().await;
 }
 
@@ -177,4 +185,35 @@ async fn renewal_needs_a_certificate_that_the_authority_knows() {
     assert_eq!(reason(&refused), Some(Reason::KeyRefused));
     assert_eq!(world.signed(), 1);
     client.renew(v1::RenewRequest { csr }).await.unwrap();
+}
+
+#[tokio::test]
+async fn index_forgets_certificates_that_ended_long_ago() {
+    let world = World::new().await;
+    let mut pki = world.pki();
+    let days_ago = |days| clock::now() - Duration::days(days);
+    pki.issue("alice", Role::Seller, &IssueOptions::default(), days_ago(400)).unwrap();
+    for days in [330, 260, 170] {
+        pki.renew("alice", false, days_ago(days)).unwrap();
+    }
+    pki.issue("gone", Role::Seller, &IssueOptions::default(), days_ago(400)).unwrap();
+    world.pki().refresh_crl(clock::now()).unwrap();
+    // The newest of a party is kept however old it is.
+    let left: Vec<_> = world.pki().certificates().into_iter().map(|party| party.name.to_string()).collect();
+    assert_eq!(left, ["authority", "alice", "gone"]);
+    assert!(
+        world
+            .pki()
+            .invite(
+                souk_authority::invitation::book::NewInvitation {
+                    role: Role::Seller,
+                    name: "gone".to_owned(),
+                    again: false,
+                    validity: Duration::DAY,
+                },
+                clock::now()
+            )
+            .is_err(),
+        "the name is taken"
+    );
 }

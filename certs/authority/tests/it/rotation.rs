@@ -221,3 +221,23 @@ fn old_only(world: &World) -> Arc<souk_certs::credentials::Credentials> {
     first("crl.pem", "-----END X509 CRL-----\n");
     Arc::clone(begin(world.pki.market().unwrap().files()).current())
 }
+
+#[tokio::test]
+async fn a_change_is_reported_although_the_files_keep_changing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("crl.pem");
+    fs::write(&path, "0").unwrap();
+    let mut changed = FileWatch::new([path.clone()]).start().unwrap();
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let writer = std::thread::spawn(move || {
+        let mut length = 0;
+        while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+            length = (length + 1) % 1_000;
+            fs::write(&path, "x".repeat(length)).unwrap();
+            std::thread::yield_now();
+        }
+    });
+    timeout(DEADLINE, changed.recv()).await.unwrap().unwrap();
+    drop(stop);
+    writer.join().unwrap();
+}
