@@ -331,8 +331,9 @@ impl Connection {
         let recovery = self.shared.recovery.get().filter(|_| Recovery::may_help(&failure));
         match recovery {
             Some(recovery) if recovery.run(|credentials| self.take_up(credentials)).await => {
+                // Of this step, a repetition may succeed.
                 Error::Unreachable {
-                    step: Step::Tls,
+                    step: Step::Call,
                     market: self.market().first().clone(),
                     source: "the authority's roots had changed, and are known now".into(),
                 }

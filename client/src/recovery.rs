@@ -8,8 +8,11 @@ use tokio::{sync::Mutex, time::Instant};
 
 use crate::error::{Distrust, Error, Objection};
 
-/// How long the result of an attempt counts. Calls that fail together thereby make one attempt.
+/// How long after an attempt there is no other.
 const ATTEMPT_EVERY: Duration = Duration::from_secs(10);
+/// How long the success of an attempt counts for other calls: those that failed together. One that fails later has another
+/// cause, which it reports.
+const TOGETHER: Duration = Duration::from_millis(500);
 
 /// What a connection does about a certificate that one side does not accept any more.
 #[derive(Debug)]
@@ -49,7 +52,7 @@ impl Recovery {
     pub(crate) async fn run(&self, take_up: impl Fn(&Credentials) -> Result<(), Error>) -> bool {
         let mut last = self.last.lock().await;
         if let Some(attempt) = last.as_ref().filter(|attempt| attempt.at.elapsed() < ATTEMPT_EVERY) {
-            return attempt.has_changed;
+            return attempt.has_changed && attempt.at.elapsed() < TOGETHER;
         }
         let has_changed = self.attempt(take_up).await;
         *last = Some(Attempt { at: Instant::now(), has_changed });
