@@ -23,11 +23,12 @@ enum Step {
     /// Stop trusting the old authority, once every party has a certificate of the new one
     #[command(after_help = "Example:\n  gen-certs.sh root retire")]
     Retire {
-        /// Retire it even if parties still have only its certificates, which then become invalid
+        /// Retire it even if parties still have only its certificates. They become invalid, but can be renewed over the
+        /// network
         #[arg(long)]
         force: bool,
-        /// Retire it because others know its key. Its certificates become invalid at once, and everybody who has
-        /// not followed the change yet has to join again
+        /// Retire it because others know its key. Its certificates become invalid at once, and everybody who still has
+        /// one has to join again
         #[arg(long, conflicts_with = "force")]
         compromised: bool,
     },

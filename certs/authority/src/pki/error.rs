@@ -138,12 +138,12 @@ pub enum PkiError {
     #[error("no change of the authority is in progress; start one with gen-certs.sh root new")]
     NoRootRetiring,
     /// Retiring the root would invalidate certificates that are in use.
-    #[error(
-        "certificates of the retiring authority are still in use by: {names}; renew them first (gen-certs.sh renew --all), or invalidate them with --force"
-    )]
+    #[error("certificates of the retiring authority are still in use by: {names}; {remedy}")]
     SignedByRetiring {
         /// Names of the affected parties, separated by commas.
         names: String,
+        /// What to do, which depends on whether they renew by themselves.
+        remedy: &'static str,
     },
     /// Another process has held the lock for 10 s.
     #[error("another gen-certs is changing {}; try again when it is done", dir.display())]

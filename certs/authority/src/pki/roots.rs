@@ -24,6 +24,11 @@ pub(crate) const RETIRED_ROOTS: &str = "ca.retired.pem";
 /// The file with their last revocation lists.
 const RETIRED_LISTS: &str = "crl.retired.pem";
 
+/// What to do about parties that have not renewed, with an enrolment service and without.
+const RENEWED_BY_ITSELF: &str = "they renew by themselves when they are running or used, markets a day after root new; with --force, \
+                                 they renew when they notice it, after an interruption of a moment";
+const RENEWED_BY_HAND: &str = "renew them first (gen-certs.sh renew --all), or invalidate them with --force";
+
 /// Maximum number of retired roots that are kept: nobody follows more changes.
 const MAX_RETIRED: usize = MAX_WALK;
 
@@ -89,7 +94,8 @@ impl Pki {
                 .map(|party| party.name.to_string())
                 .collect();
             if !left.is_empty() && !force {
-                return Err(PkiError::SignedByRetiring { names: left.join(", ") });
+                let remedy = if pki.setup.is_some() { RENEWED_BY_ITSELF } else { RENEWED_BY_HAND };
+                return Err(PkiError::SignedByRetiring { names: left.join(", "), remedy });
             }
             // First, so that at no moment the service knows nothing of its parties.
             if is_compromised {

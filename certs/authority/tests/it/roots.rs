@@ -68,7 +68,7 @@ fn nobody_is_shut_out_without_a_word() {
     // A process that has just opened the folder sees the same.
     let mut pki = Pki::open(world.pki.dir()).unwrap();
     let left = pki.retire_root(false, clock::now());
-    assert!(matches!(&left, Err(PkiError::SignedByRetiring { names }) if names == "alice"), "{left:?}");
+    assert!(matches!(&left, Err(PkiError::SignedByRetiring { names, .. }) if names == "alice"), "{left:?}");
     pki.renew("alice", false, clock::now()).unwrap();
     pki.retire_root(false, clock::now()).unwrap();
     let alice = Pki::open(world.pki.dir()).unwrap().find("alice").unwrap();
