@@ -176,18 +176,22 @@ fi
 step "drivers: a till, a primary database, and faults, which began before the documentation"
 join_it
 
-step "joining: with a code, beside attackers, and without the authority"
-"$bin/bench" join --any-time
+# They wait much of the time, and count.
+joining_and_tour() {
+    printf '\n== joining: with a code, beside attackers, and without the authority\n'
+    "$bin/bench" join --any-time
+    printf '\n== tour: every call of every service over real mutual TLS\n'
+    "$bin/market" demo --tour
+}
 
-step "attacks: an honest client beside every known attacker"
+step "attacks: an honest client beside every known attacker; joining; tour"
 # Counts and memory only.
+beside joining_and_tour
 "$bin/bench" hostile --short
+join_it
 
 step "costs: no ratio is grossly wrong"
 "$bin/bench" smoke
-
-step "tour: every call of every service over real mutual TLS"
-"$bin/market" demo --tour
 
 step ''
 printf '\n== seconds of each step\n'

@@ -14,15 +14,34 @@ use souk_enrolment::{
 use souk_testkit::{
     authority::LocalAuthority,
     local::{LocalMarket, LocalMarketOptions, StoreKind},
-    terminal::Terminal,
+    terminal::{Running, Terminal},
 };
 use time::Duration;
+use tokio::time::sleep;
 
 use super::{BUYER, VISIBLE_WITHIN};
 
+/// How often a condition is looked at.
+const LOOK: std::time::Duration = std::time::Duration::from_millis(50);
+
 async fn town() -> (LocalMarket, LocalAuthority) {
-    let options = LocalMarketOptions { store: StoreKind::Memory, ..LocalMarketOptions::default() };
+    town_on(StoreKind::Memory).await
+}
+
+async fn town_on(store: StoreKind) -> (LocalMarket, LocalAuthority) {
+    let options = LocalMarketOptions { store, ..LocalMarketOptions::default() };
     LocalAuthority::with_market(options).await.expect("a market")
+}
+
+/// Starts a listener, and waits until it follows the mailbox.
+async fn listening(terminal: &Terminal) -> Running {
+    let mut running = terminal.start_with_errors(&["listen"]);
+    until_line(&mut running, "you have seen everything").await;
+    running
+}
+
+async fn until_line(running: &mut Running, words: &str) {
+    while !running.error_line().await.contains(words) {}
 }
 
 async fn joined(authority: &LocalAuthority, name: &str) -> Terminal {
@@ -133,4 +152,40 @@ async fn a_market_that_was_off_during_a_change_of_root_opens_again() {
     // Its store was in memory.
     let ran = bob.run(&["register", "Bob"]).await;
     assert_eq!(ran.code, 0, "{ran:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_asks_for_news_when_it_has_its_market_back() {
+    let (mut market, authority) = town_on(StoreKind::Sqlite).await;
+    let bob = joined(&authority, "bob").await;
+    let mut listener = listening(&bob).await;
+    // Its first question, at the start, has been answered.
+    let begin = Instant::now();
+    while Record::read(&bob.context("mine")).looked_at.is_none() {
+        assert!(begin.elapsed() < VISIBLE_WITHIN, "it does not look after its context");
+        sleep(LOOK).await;
+    }
+    let before = sequence(&bob);
+    market.stop().await.expect("it stops");
+    authority.pki().refresh_crl(clock::now()).expect("a list");
+    market.start().await.expect("it starts");
+    let begin = Instant::now();
+    while sequence(&bob) == before {
+        assert!(begin.elapsed() < 2 * VISIBLE_WITHIN, "no news");
+        sleep(LOOK).await;
+    }
+    until_line(&mut listener, "reconnected").await;
+    assert_eq!(listener.interrupt().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_goes_on_when_the_root_of_its_certificate_is_retired() {
+    let (_market, authority) = town().await;
+    let bob = joined(&authority, "bob").await;
+    let mut listener = listening(&bob).await;
+    change_root(&authority);
+    until_line(&mut listener, "reconnected").await;
+    until_line(&mut listener, "you have seen everything").await;
+    assert!(is_of_trusted_root(&bob.context("mine")).expect("complete"));
+    assert_eq!(listener.interrupt().await, 0);
 }
