@@ -44,6 +44,17 @@ pub fn encode(label: &str, der: &[u8]) -> String {
     pem
 }
 
+/// Maximum length of the first and the last line of a block, together.
+const FRAME: usize = 128;
+
+/// Returns the maximum length of what [`encode`] makes of `bytes` in `blocks` blocks.
+#[must_use]
+pub const fn max_len(bytes: usize, blocks: usize) -> usize {
+    // The last group of each block may be padded, and its last line shorter than others.
+    let base64 = 4 * (bytes.div_ceil(3) + blocks);
+    base64 + base64.div_ceil(LINE) + blocks * (1 + FRAME)
+}
+
 /// A line `-----BEGIN …` that a parser would skip.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("line {line} {problem}")]
@@ -155,6 +166,16 @@ mod tests {
         );
         let trusted = BLOCK.replace("CERTIFICATE", "TRUSTED CERTIFICATE");
         assert_eq!(problem(&trusted), (1, PemProblem::UnknownKind("TRUSTED CERTIFICATE".to_owned())));
+    }
+
+    #[test]
+    fn encoded_blocks_are_no_longer_than_the_maximum() {
+        for (bytes, blocks) in [(0, 1), (1, 1), (48, 1), (49, 2), (1_000, 3), (100_000, 4)] {
+            let der = vec![0; bytes / blocks];
+            let text = encode("X509 CRL", &der).repeat(blocks);
+            let most = max_len(bytes, blocks);
+            assert!(text.len() <= most && most - text.len() <= blocks * 140, "{bytes} in {blocks}");
+        }
     }
 
     #[test]

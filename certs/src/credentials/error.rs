@@ -59,7 +59,7 @@ pub enum CredentialError {
         /// The path at which it was expected.
         path: PathBuf,
     },
-    /// The file exists but can't be read, or is larger than 4 MiB.
+    /// The file exists but can't be read, or is larger than [`MAX_FILE_BYTES`](super::MAX_FILE_BYTES).
     #[error("the {file} {} cannot be read; check its permissions and that it is a file", path.display())]
     Unreadable {
         /// The kind of file.

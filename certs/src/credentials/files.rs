@@ -13,9 +13,15 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::error::{self, CredentialError, FileRole};
 use crate::{file::others_may_read, pem};
 
-/// Maximum size of a credential file: enough for a CRL of about 100,000 entries. The bound keeps a wrong
-/// path, such as one to a database or a device, from filling memory.
-const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
+/// Maximum size of the contents of a credential file in DER: enough for revocation lists of about 100,000 entries.
+pub const MAX_DER_BYTES: usize = 4 * 1024 * 1024;
+
+/// Maximum number of certificates or revocation lists in a file of that size: one for each of several roots.
+const MAX_BLOCKS: usize = 16;
+
+/// Maximum size of a credential file in bytes: what [`MAX_DER_BYTES`] take in PEM. The bound keeps a wrong path, such as
+/// one to a database or a device, from filling memory.
+pub const MAX_FILE_BYTES: u64 = pem::max_len(MAX_DER_BYTES, MAX_BLOCKS) as u64;
 
 /// The credential files of one party. Only the certificate has to be named: the others default to paths in
 /// the same folder, which is where `gen-certs` puts them.
@@ -186,7 +192,10 @@ fn read(file: FileRole, path: &Path) -> Result<Vec<u8>, CredentialError> {
     let mut bytes = Vec::new();
     opened.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(unreadable(io::Error::new(io::ErrorKind::FileTooLarge, "the file is larger than 4 MiB")));
+        return Err(unreadable(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("the file is larger than {MAX_FILE_BYTES} bytes"),
+        )));
     }
     pem::check(&bytes).map_err(|problem| CredentialError::Pem { file, path: path.to_owned(), problem })?;
     Ok(bytes)

@@ -21,7 +21,7 @@ use crate::tls::provider;
 use crate::verifier::LeafOnly;
 
 pub use error::{CredentialError, FileRole};
-pub use files::CredentialFiles;
+pub use files::{CredentialFiles, MAX_DER_BYTES, MAX_FILE_BYTES};
 use files::Roots;
 pub use lists::ListInfo;
 use lists::read_lists;

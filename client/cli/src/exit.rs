@@ -92,9 +92,10 @@ pub(crate) fn of_context(error: &ContextError) -> u8 {
     match error {
         ContextError::Name(_) => USAGE,
         ContextError::NoSuch { .. } => NOT_FOUND,
-        ContextError::Exposed { .. } | ContextError::Incomplete { .. } | ContextError::Malformed { .. } => {
-            IDENTITY
-        }
+        ContextError::Exposed { .. }
+        | ContextError::Foreign { .. }
+        | ContextError::Incomplete { .. }
+        | ContextError::Malformed { .. } => IDENTITY,
         ContextError::Exists { .. } => CONFLICT,
         ContextError::Busy { .. } => UNAVAILABLE,
         _ => ERROR,

@@ -20,6 +20,14 @@ pub enum ContextError {
         /// The folder.
         path: PathBuf,
     },
+    /// Another user owns the folder, and could replace keys and certificates in it.
+    #[error("{} belongs to another user (uid {owner}), who could replace the keys in it", path.display())]
+    Foreign {
+        /// The folder.
+        path: PathBuf,
+        /// The user's id.
+        owner: u32,
+    },
     /// There is no context of this name, or it is another role's.
     #[error("there is no context {name}")]
     NoSuch {
@@ -32,7 +40,7 @@ pub enum ContextError {
         /// The context's folder.
         path: PathBuf,
     },
-    /// A context of this name exists, and belongs to another invitation.
+    /// A context of this name exists, and is another party's.
     #[error("a context {name} exists, of a {role}")]
     Exists {
         /// The name.

@@ -3,12 +3,16 @@
 use std::{
     fs::{self, File},
     io::{self, Read as _},
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::MetadataExt as _,
     path::Path,
     time::Duration,
 };
 
-use souk_certs::file::{self, Secrecy};
+use rustix::process::geteuid;
+use souk_certs::{
+    credentials::MAX_FILE_BYTES,
+    file::{self, Secrecy},
+};
 use uuid::Uuid;
 
 use super::ContextError;
@@ -16,8 +20,11 @@ use super::ContextError;
 /// The permissions that nobody but the owner may have on a folder.
 const OTHERS_WRITE: u32 = 0o022;
 
-/// The maximum size of a file that is read: a trust bundle of 4 MiB with its signatures.
-const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024 + 4 * 1024;
+/// The user who may replace any file anyway.
+const ROOT: u32 = 0;
+
+/// The file in a folder that is locked.
+pub(super) const LOCK: &str = ".lock";
 
 /// How long a change waits for another process to release a lock.
 pub(super) const LOCK_WAIT: Duration = Duration::from_secs(10);
@@ -27,17 +34,25 @@ pub(super) fn create_folder(path: &Path) -> Result<(), ContextError> {
     file::create_folder(path).map_err(ContextError::io("create", path))
 }
 
-/// Refuses a folder that others may write to: they could replace the keys and the authority in it. One that does not
-/// exist is fine.
+/// Refuses a folder that belongs to another user, or that others may write to: they could replace the keys and the
+/// authority in it. One that does not exist is fine.
 pub(super) fn check_folder(path: &Path) -> Result<(), ContextError> {
     match fs::metadata(path) {
-        Ok(found) if found.permissions().mode() & OTHERS_WRITE != 0 => {
-            Err(ContextError::Exposed { path: path.to_owned() })
-        }
-        Ok(_) => Ok(()),
+        Ok(found) => check_access(path, (found.uid(), found.mode()), geteuid().as_raw()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(ContextError::io("read", path)(error)),
     }
+}
+
+/// Judges the owner and the mode of a folder for the user `own`.
+fn check_access(path: &Path, (owner, mode): (u32, u32), own: u32) -> Result<(), ContextError> {
+    if owner != own && owner != ROOT {
+        return Err(ContextError::Foreign { path: path.to_owned(), owner });
+    }
+    if mode & OTHERS_WRITE != 0 {
+        return Err(ContextError::Exposed { path: path.to_owned() });
+    }
+    Ok(())
 }
 
 /// Reads a file of bounded size; `None` if it does not exist.
@@ -46,7 +61,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, ContextError> {
     let read = File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes));
     match read {
         Ok(_) if bytes.len() as u64 > MAX_FILE_BYTES => {
-            Err(ContextError::malformed(path, "it is larger than 4 MiB"))
+            Err(ContextError::malformed(path, format!("it is larger than {MAX_FILE_BYTES} bytes")))
         }
         Ok(_) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -94,11 +109,36 @@ pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
 
 /// Takes the lock of a folder; `None` if another process still holds it after `wait`.
 pub(super) fn try_lock(folder: &Path, wait: Duration) -> Result<Option<File>, ContextError> {
-    let path = folder.join(".lock");
+    let path = folder.join(LOCK);
     file::lock(&path, wait).map_err(ContextError::io("lock", &path))
+}
+
+/// Returns whether a file that was opened is still the one at a path, and was not removed or replaced since.
+pub(super) fn is_at(file: &File, path: &Path) -> bool {
+    let id = |found: fs::Metadata| (found.dev(), found.ino());
+    file.metadata().is_ok_and(|open| fs::metadata(path).is_ok_and(|found| id(found) == id(open)))
 }
 
 /// Takes the lock of a folder. Blocks for at most [`LOCK_WAIT`].
 pub(super) fn lock(folder: &Path) -> Result<File, ContextError> {
     try_lock(folder, LOCK_WAIT)?.ok_or_else(|| ContextError::Busy { path: folder.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_of_another_user_is_refused_whatever_its_mode() {
+        let path = Path::new("/c/souk");
+        for (owner, mode, own) in [(1_000, 0o755, 1_000), (ROOT, 0o755, 1_000), (ROOT, 0o700, ROOT)] {
+            check_access(path, (owner, mode), own).unwrap();
+        }
+        for (owner, own) in [(1_001, 1_000), (1_001, ROOT)] {
+            let refused = check_access(path, (owner, 0o755), own).unwrap_err();
+            assert!(matches!(refused, ContextError::Foreign { .. }), "{refused}");
+        }
+        let refused = check_access(path, (1_000, 0o775), 1_000).unwrap_err();
+        assert!(matches!(refused, ContextError::Exposed { .. }), "{refused}");
+    }
 }
