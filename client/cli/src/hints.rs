@@ -68,8 +68,12 @@ pub(crate) fn of_context(error: &ContextError, audience: Audience) -> Option<Str
             )
         }
         ContextError::Exists { name, .. } => format!(
-            "choose another name: `{command} join --as NAME` with the same code; or `{command} context rm {name}` first"
+            "choose another name within 15 minutes: `{command} join --as NAME` with the same code; or \
+             `{command} context rm {name}` first"
         ),
+        ContextError::Foreign { .. } => {
+            "run this as that user, or set XDG_CONFIG_HOME to a folder of your own".to_owned()
+        }
         ContextError::Busy { .. } => "try again in a moment".to_owned(),
         ContextError::Malformed { .. } => {
             format!("restore the file, or `{command} context rm NAME` and join again")

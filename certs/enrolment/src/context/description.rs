@@ -60,6 +60,14 @@ impl Description {
         self.identity.role()
     }
 
+    /// Returns whether both are of the same party of the same trust domain. Hosts of a market have no id of their own.
+    #[must_use]
+    pub fn is_same_party(&self, other: &Self) -> bool {
+        self.identity.uuid().is_some()
+            && self.identity == other.identity
+            && self.trust_domain == other.trust_domain
+    }
+
     /// Returns the addresses of the authority in the order in which they are tried.
     pub fn authorities(&self) -> impl Iterator<Item = &Dial> {
         self.nearby.iter().chain(self.authority.iter().filter(|address| !self.nearby.contains(address)))

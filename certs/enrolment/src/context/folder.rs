@@ -8,9 +8,7 @@ use std::{
 use souk_certs::identity::Role;
 use uuid::Uuid;
 
-use super::{
-    Context, ContextError, ContextName, Description, Joining, Locked, current, files, generation::LIVE,
-};
+use super::{Context, ContextError, ContextName, Description, Joining, current, files};
 use crate::code::InvitationId;
 
 /// The folder of a user's contexts, `~/.config/souk`. Creating the value reads nothing.
@@ -125,52 +123,6 @@ impl ContextFolder {
         current::write(&self.current_path(), role, name, unique)
     }
 
-    /// Begins a context, or completes one of the same invitation. An ephemeral one is replaced by another ephemeral one.
-    /// Returns it locked and described, without a certificate if it is new. `unique` is a new id.
-    ///
-    /// # Errors
-    /// A context of this name exists, and is of another invitation ([`ContextError::Exists`]); or the folder can't be
-    /// used.
-    pub fn begin(
-        &self,
-        name: &ContextName,
-        description: &Description,
-        unique: Uuid,
-    ) -> Result<Locked, ContextError> {
-        self.prepare()?;
-        files::create_folder(&self.contexts())?;
-        let context = self.context(name);
-        let locked = context.lock()?;
-        match context.description()? {
-            Some(found) if found.invitation == description.invitation => {}
-            Some(found) if found.ephemeral && description.ephemeral && found.role() == description.role() => {
-                // Its certificate is of an authority that is gone.
-                let link = context.folder().join(LIVE);
-                files::remove_if_there(&link).map_err(ContextError::io("remove", &link))?;
-            }
-            Some(found) => {
-                return Err(ContextError::Exists { name: name.to_string(), role: found.role() });
-            }
-            None => {}
-        }
-        locked.describe(description, unique)?;
-        Ok(locked)
-    }
-
-    /// Returns the name under which a context of this description may be begun: an error if another one has it.
-    ///
-    /// # Errors
-    /// As [`begin`](Self::begin). Nothing is created.
-    pub fn check_free(&self, name: &ContextName, invitation: InvitationId) -> Result<(), ContextError> {
-        self.check()?;
-        match self.context(name).description()? {
-            Some(found) if found.invitation != invitation && !found.ephemeral => {
-                Err(ContextError::Exists { name: name.to_string(), role: found.role() })
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Returns where the key of a join is kept until it is complete.
     ///
     /// # Errors
@@ -210,11 +162,11 @@ impl ContextFolder {
     }
 
     /// Returns the folder of a context, which may not exist.
-    fn context(&self, name: &ContextName) -> Context {
+    pub(super) fn context(&self, name: &ContextName) -> Context {
         Context::at(self.contexts().join(name.as_str()))
     }
 
-    fn contexts(&self) -> PathBuf {
+    pub(super) fn contexts(&self) -> PathBuf {
         self.root.join("contexts")
     }
 
@@ -222,12 +174,12 @@ impl ContextFolder {
         self.root.join("current.toml")
     }
 
-    fn check(&self) -> Result<(), ContextError> {
+    pub(super) fn check(&self) -> Result<(), ContextError> {
         files::check_folder(&self.root)?;
         files::check_folder(&self.contexts())
     }
 
-    fn prepare(&self) -> Result<(), ContextError> {
+    pub(super) fn prepare(&self) -> Result<(), ContextError> {
         files::create_folder(&self.root)?;
         self.check()
     }
@@ -242,7 +194,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::context::Generation;
+    use crate::context::{Generation, Locked};
 
     fn described(role: Role, invitation: u8) -> Description {
         Description {
@@ -295,38 +247,6 @@ mod tests {
         }
         assert_eq!(folder.of_invitation(InvitationId([2; 8])).unwrap().unwrap().name, name("bob"));
         assert!(folder.of_invitation(InvitationId([3; 8])).unwrap().is_none());
-    }
-
-    #[test]
-    fn a_context_of_the_same_invitation_is_completed_and_no_other_is_overwritten() {
-        let (_home, folder) = folder();
-        let alice = described(Role::Seller, 1);
-        complete(&folder.begin(&name("alice"), &alice, Uuid::nil()).unwrap(), "mine");
-        for other in [described(Role::Seller, 2), described(Role::Buyer, 3)] {
-            assert!(matches!(
-                folder.begin(&name("alice"), &other, Uuid::nil()),
-                Err(ContextError::Exists { .. })
-            ));
-            assert!(folder.check_free(&name("alice"), other.invitation).is_err());
-        }
-        folder.check_free(&name("alice"), alice.invitation).unwrap();
-        let again = folder.begin(&name("alice"), &alice, Uuid::nil()).unwrap();
-        assert_eq!(again.context().generation().unwrap().certificate, "mine");
-    }
-
-    #[test]
-    fn only_an_ephemeral_context_is_replaced_and_only_by_another() {
-        let (_home, folder) = folder();
-        let demo = |invitation| Description { ephemeral: true, ..described(Role::Buyer, invitation) };
-        complete(&folder.begin(&name("bob"), &demo(1), Uuid::nil()).unwrap(), "first");
-        assert!(folder.begin(&name("bob"), &described(Role::Buyer, 9), Uuid::nil()).is_err());
-        let second = folder.begin(&name("bob"), &demo(2), Uuid::nil()).unwrap();
-        assert!(!second.context().is_complete());
-        complete(&second, "second");
-        assert_eq!(second.context().generation().unwrap().certificate, "second");
-        drop(second);
-        complete(&folder.begin(&name("alice"), &described(Role::Buyer, 3), Uuid::nil()).unwrap(), "lasting");
-        assert!(folder.begin(&name("alice"), &demo(4), Uuid::nil()).is_err());
     }
 
     #[test]

@@ -2,12 +2,20 @@
 //! unreachable market, the same command has to present the same key again.
 
 use std::{
-    fs::File,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use super::{ContextError, files};
 use crate::code::InvitationId;
+
+/// How long a join waits for another one with the same code: longer than its calls take.
+const JOIN_WAIT: Duration = Duration::from_secs(30);
+
+/// How many processes that complete the join one after the other are waited for.
+const MAX_WAITS: usize = 8;
 
 /// The folder `joining/ID` of an invitation, locked while this value lives.
 #[derive(Debug)]
@@ -18,17 +26,29 @@ pub struct Joining {
 
 impl Joining {
     /// Begins or continues the join of an invitation. The folder is below `parent`: the folder of a user's contexts, or a
-    /// market's context. Blocks for at most ten seconds while another process joins with the same code.
+    /// market's context. Blocks for at most 30 seconds while another process joins with the same code; if that one has
+    /// completed the join, there is a context now.
     ///
     /// # Errors
     /// Others may write to `parent`, the folder can't be created, or another process holds it ([`ContextError::Busy`]).
     pub fn begin(parent: &Path, invitation: InvitationId) -> Result<Self, ContextError> {
         let folder = parent.join("joining").join(invitation.to_string());
-        files::create_folder(&folder)?;
-        files::check_folder(parent)?;
-        files::check_folder(&folder)?;
-        let lock = files::lock(&folder)?;
-        Ok(Self { folder, _lock: lock })
+        for _ in 0..MAX_WAITS {
+            files::create_folder(&folder)?;
+            files::check_folder(parent)?;
+            files::check_folder(&folder)?;
+            match files::try_lock(&folder, JOIN_WAIT) {
+                Ok(Some(lock)) if files::is_at(&lock, &folder.join(files::LOCK)) => {
+                    return Ok(Self { folder, _lock: lock });
+                }
+                Ok(None) => break,
+                // The process that held the lock has removed the folder.
+                Ok(Some(_)) => {}
+                Err(ContextError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(ContextError::Busy { path: folder })
     }
 
     /// Returns the path of the key. One that is there is to be used again.
@@ -42,7 +62,12 @@ impl Joining {
     /// # Errors
     /// The folder can't be removed.
     pub fn complete(self) -> Result<(), ContextError> {
-        files::remove_folder_if_there(&self.folder).map_err(ContextError::io("remove", &self.folder))
+        // First out of sight in one step: a process that waits may come between the files.
+        let removed = self.folder.with_extension("removed");
+        let gone = files::remove_folder_if_there(&removed)
+            .and_then(|()| fs::rename(&self.folder, &removed))
+            .and_then(|()| files::remove_folder_if_there(&removed));
+        gone.map_err(ContextError::io("remove", &self.folder))
     }
 }
 
@@ -66,5 +91,24 @@ mod tests {
         assert_ne!(key(other), first);
         Joining::begin(parent.path(), one).unwrap().complete().unwrap();
         assert_ne!(key(one), first);
+    }
+
+    #[test]
+    fn a_join_that_waited_for_another_has_a_folder_of_its_own() {
+        let parent = tempfile::tempdir().unwrap();
+        let one = InvitationId([7; 8]);
+        let first = Joining::begin(parent.path(), one).unwrap();
+        let (folder, (begun, waits)) = (parent.path().to_owned(), std::sync::mpsc::channel());
+        let second = std::thread::spawn(move || {
+            begun.send(()).unwrap();
+            Joining::begin(&folder, one).unwrap()
+        });
+        waits.recv().unwrap();
+        first.complete().unwrap();
+        let second = second.join().unwrap();
+        assert!(!second.key_path().exists() && second.folder.join(files::LOCK).exists());
+        PartyKey::open_or_create(&second.key_path(), Uuid::nil()).unwrap();
+        second.complete().unwrap();
+        assert_eq!(fs::read_dir(parent.path().join("joining")).unwrap().count(), 0);
     }
 }

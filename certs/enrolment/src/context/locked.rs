@@ -8,6 +8,7 @@ use std::{
 };
 
 use souk_certs::file::Secrecy;
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::{
@@ -16,11 +17,16 @@ use super::{
 };
 
 /// How many generations are kept: the one in use, and the one before for readers that have followed the link already.
-const KEPT: usize = 2;
+const KEPT: u64 = 2;
 /// The folder of a renewal's key ends with this.
 const PENDING: &str = ".pending";
+/// The name of the key in it.
+const PENDING_KEY: &str = "party.key";
 /// The name under which the link is made before it replaces the one in use.
 const NEXT_LINK: &str = ".live.new";
+
+/// How often a task that waits for a lock looks whether it is free.
+const LOCK_POLL: Duration = Duration::from_millis(20);
 
 /// A context that no other process changes until this value is dropped.
 #[derive(Debug)]
@@ -55,6 +61,22 @@ impl Context {
         self.prepare()?;
         let lock = files::try_lock(self.folder(), Duration::ZERO)?;
         Ok(lock.map(|lock| Locked::new(self.clone(), lock)))
+    }
+
+    /// Like [`try_lock`](Self::try_lock), but waits for another process, without blocking the thread. Returns `None` if
+    /// that still holds the lock after `wait`.
+    ///
+    /// # Errors
+    /// As [`try_lock`](Self::try_lock).
+    pub async fn lock_within(&self, wait: Duration) -> Result<Option<Locked>, ContextError> {
+        let deadline = Instant::now() + wait;
+        loop {
+            let locked = self.try_lock()?;
+            if locked.is_some() || Instant::now() >= deadline {
+                return Ok(locked);
+            }
+            sleep(LOCK_POLL).await;
+        }
     }
 
     fn prepare(&self) -> Result<(), ContextError> {
@@ -93,11 +115,15 @@ impl Locked {
     }
 
     /// Returns the path of the key of a renewal that is under way, in a folder that is created if it is missing. A key
-    /// that is there has to be used again: the authority may have signed it already.
+    /// that is there has to be used again: the authority may have signed it already. One that is in use was left behind by a
+    /// crash after the renewal, and is removed: each certificate has a key of its own.
     ///
     /// # Errors
     /// The folder can't be read or created.
     pub fn pending_key(&self) -> Result<PathBuf, ContextError> {
+        if self.is_pending_key_in_use()? {
+            self.forget_pending()?;
+        }
         let folder = match self.pending()?.pop() {
             Some(folder) => folder,
             None => {
@@ -107,7 +133,7 @@ impl Locked {
                 folder
             }
         };
-        Ok(folder.join("party.key"))
+        Ok(folder.join(PENDING_KEY))
     }
 
     /// Removes the keys of renewals that are over.
@@ -118,6 +144,16 @@ impl Locked {
         self.pending()?.iter().try_for_each(|folder| {
             files::remove_folder_if_there(folder).map_err(ContextError::io("remove", folder))
         })
+    }
+
+    fn is_pending_key_in_use(&self) -> Result<bool, ContextError> {
+        let Some(folder) = self.pending()?.pop() else { return Ok(false) };
+        match self.context.generation() {
+            Ok(live) => Ok(files::read_text(&folder.join(PENDING_KEY))?.is_some_and(|key| key == live.key)),
+            // A first certificate is under way.
+            Err(ContextError::Incomplete { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn pending(&self) -> Result<Vec<PathBuf>, ContextError> {
@@ -174,12 +210,12 @@ impl<'a> Installation<'a> {
 
     fn prune(&self) -> Result<(), ContextError> {
         let number = |path: &PathBuf| path.file_name()?.to_str()?.parse::<u64>().ok();
-        let mut found: Vec<_> =
-            entries(&self.context.generations())?.into_iter().filter(|path| number(path).is_some()).collect();
-        found.sort_by_key(number);
-        let old = found.len().saturating_sub(KEPT);
-        for path in &found[..old] {
-            files::remove_folder_if_there(path).map_err(ContextError::io("remove", path))?;
+        for path in entries(&self.context.generations())? {
+            // Higher ones are of a context that this one has replaced.
+            let is_old = |number| number > self.number || number + KEPT <= self.number;
+            if number(&path).is_some_and(is_old) {
+                files::remove_folder_if_there(&path).map_err(ContextError::io("remove", &path))?;
+            }
         }
         Ok(())
     }
@@ -262,7 +298,7 @@ mod tests {
             locked.install(&generation(3)).unwrap();
             assert_eq!(context.generation().unwrap(), generation(3), "{crash}");
             locked.install(&generation(4)).unwrap();
-            assert_eq!(kept(&context).len(), KEPT, "{crash}");
+            assert_eq!(kept(&context).len() as u64, KEPT, "{crash}");
         }
     }
 
@@ -300,7 +336,23 @@ mod tests {
         assert_eq!(locked.pending_key().unwrap(), key);
         assert_eq!(fs::read_to_string(&key).unwrap(), "new key");
         locked.forget_pending().unwrap();
-        assert_eq!((key.exists(), kept(&context).len()), (false, KEPT));
+        assert_eq!((key.exists(), kept(&context).len() as u64), (false, KEPT));
+    }
+
+    #[test]
+    fn a_key_in_use_is_no_key_of_the_next_renewal() {
+        let folder = tempfile::tempdir().unwrap();
+        let context = Context::at(folder.path());
+        let locked = context.lock().unwrap();
+        let key = locked.pending_key().unwrap();
+        fs::write(&key, &generation(1).key).unwrap();
+        locked.install(&generation(1)).unwrap();
+        // Killed here, before the key was forgotten.
+        let next = locked.pending_key().unwrap();
+        assert!(!key.exists() && !next.exists());
+        fs::write(&next, "another key").unwrap();
+        assert_eq!(locked.pending_key().unwrap(), next);
+        assert!(next.exists());
     }
 
     #[test]

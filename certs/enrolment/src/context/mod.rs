@@ -17,6 +17,7 @@
 //! becomes visible by one `rename` of the link `live`. After a crash at any point, `live` leads to the generation
 //! before or to the new one, both complete. The one before stays for readers that have followed the link already.
 
+mod claim;
 mod current;
 mod description;
 mod error;

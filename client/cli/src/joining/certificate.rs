@@ -4,15 +4,16 @@ use souk_certs::{clock::Clock, connector::Dial, identity::Role};
 use souk_client::{Error, Reason};
 use souk_enrolment::{
     code::InvitationCode,
-    context::{ContextFolder, ContextName, Description, Generation},
+    context::{ContextError, ContextFolder, ContextName, Description, Generation},
     join::{JoinError, Joined, join as redeem},
     key::{KeyError, PartyKey},
+    renewal::Record,
     trust::{Accepted, SignedBundle, Trusted, accept},
 };
 
 use crate::{CliSession, Failure, exit, selection::Selected};
 
-/// Redeems the code and makes the context.
+/// Redeems the code and makes the context, or gives the party's context the new certificate.
 pub(super) async fn join(
     session: &CliSession,
     folder: &ContextFolder,
@@ -22,20 +23,26 @@ pub(super) async fn join(
 ) -> Result<Selected, Failure> {
     if let Some(name) = &name {
         // Before the code is used up.
-        folder.check_free(name, code.id())?;
+        folder.check_free(name, role, code.trust_domain(), code.id())?;
     }
     let now = session.clock().now();
     let joining = folder.joining(code.id())?;
+    // By another process, for which this one has waited.
+    if let Some(made) = made_with(folder, role, code, name.as_ref())? {
+        joining.complete()?;
+        return Ok(made);
+    }
     let key = PartyKey::open_or_create(&joining.key_path(), session.unique()).map_err(of_key)?;
     let joined = redeem(code, role, &key, now).await;
     let command = session.audience().command().unwrap_or_default();
     let joined = joined.map_err(|error| refused(error, code, command))?;
     let accepted = accepted(&joined, code, session.clock())?;
-    let name = match name {
-        Some(name) => name,
-        None => joined.name.parse().map_err(souk_enrolment::context::ContextError::Name)?,
-    };
     let description = described(session, &joined, &accepted, code);
+    let name = match (name, folder.of_party(&description)?) {
+        (Some(name), _) => name,
+        (None, Some(of_party)) => of_party.name,
+        (None, None) => joined.name.parse().map_err(ContextError::Name)?,
+    };
     let locked = folder.begin(&name, &description, session.unique())?;
     let bundle = accepted.bundle();
     locked.install(&Generation {
@@ -46,8 +53,44 @@ pub(super) async fn join(
         trust: accepted.signed().to_bytes(),
     })?;
     let context = locked.context().clone();
+    locked.describe(&description, session.unique())?;
+    // Of the certificate before, if there was one.
+    locked.forget_pending()?;
+    if Record::read(&context) != Record::default() {
+        Record::default().write(&context, session.unique())?;
+    }
+    drop(locked);
     joining.complete()?;
     Ok(Selected::new(name, context, description))
+}
+
+/// Returns the context that was made with this code, if it is complete.
+///
+/// # Errors
+/// The code was used by another role, or for a context of another name.
+pub(super) fn made_with(
+    folder: &ContextFolder,
+    role: Role,
+    code: &InvitationCode,
+    name: Option<&ContextName>,
+) -> Result<Option<Selected>, Failure> {
+    let Some(listed) = folder.of_invitation(code.id())? else { return Ok(None) };
+    let description = listed.description?;
+    if description.role() != role {
+        return Err(Failure::usage(
+            format!("the code was used by a {}, whose context is {}", description.role(), listed.name),
+            "use the program of that role",
+        ));
+    }
+    if let Some(name) = name.filter(|name| **name != listed.name) {
+        return Err(Failure::undone(
+            format!("the code has made the context {} already, and not {name}", listed.name),
+            Some("leave --as out, or remove the context first"),
+            exit::CONFLICT,
+        ));
+    }
+    let is_complete = listed.context.is_complete();
+    Ok(is_complete.then(|| Selected::new(listed.name, listed.context, description)))
 }
 
 /// Takes the trust bundle of the answer, which the root of the code must have signed.
@@ -143,7 +186,7 @@ pub fn refused(error: JoinError, code: &InvitationCode, command: &str) -> Failur
                         "market" => "the code is for a market: `market join`".to_owned(),
                         role => format!("the code is for a {role}: `{role} join`"),
                     };
-                    Failure::Advised { failure: Box::new(error.into()), hint }
+                    Failure::Advised { failure: Box::new(error.into()), message: None, hint }
                 }
                 _ => error.into(),
             }

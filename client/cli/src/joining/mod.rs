@@ -19,7 +19,7 @@ use souk_enrolment::{
 };
 
 use self::view::JoinedView;
-use crate::{CliSession, Failure, confirm::ask_unseen, context, exit, selection::Selected};
+use crate::{CliSession, Failure, confirm::ask_unseen, context, selection::Selected};
 
 /// The maximum length of a line with a code, in bytes.
 const CODE_LINE_MAX: u64 = 4 * 1024;
@@ -114,27 +114,12 @@ fn joined_before(
     code: &InvitationCode,
     name: Option<&ContextName>,
 ) -> Result<Option<Selected>, Failure> {
-    let Some(listed) = folder.of_invitation(code.id())? else { return Ok(None) };
-    let description = listed.description?;
-    if description.role() != role {
-        return Err(Failure::usage(
-            format!("the code was used by a {}, whose context is {}", description.role(), listed.name),
-            "use the program of that role",
-        ));
+    let made = certificate::made_with(folder, role, code, name)?;
+    if made.is_some() {
+        // What an interrupted run has left behind.
+        folder.joining(code.id())?.complete()?;
     }
-    if let Some(name) = name.filter(|name| **name != listed.name) {
-        return Err(Failure::undone(
-            format!("the code has made the context {} already, and not {name}", listed.name),
-            Some("leave --as out, or remove the context first"),
-            exit::CONFLICT,
-        ));
-    }
-    if !listed.context.is_complete() {
-        return Ok(None);
-    }
-    // What an interrupted run has left behind.
-    folder.joining(code.id())?.complete()?;
-    Ok(Some(Selected::new(listed.name, listed.context, description)))
+    Ok(made)
 }
 
 /// Makes the context the current one, unless it is a demo's and a lasting one is in use.
