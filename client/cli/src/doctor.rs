@@ -10,7 +10,6 @@ use souk_client::{
     ClientConfig, Connection, Error, Inbox, MarketAddresses, Seen,
     error::{Step, required},
 };
-use souk_enrolment::context::Context;
 use souk_proto::{Reason, v1};
 use time::OffsetDateTime;
 use tokio::{
@@ -19,8 +18,11 @@ use tokio::{
 };
 
 use crate::{
-    Audience, exit,
+    Audience, Failure,
+    advice::of_error,
+    exit,
     hints::{of_reason, remedy},
+    selection::Selected,
 };
 
 /// The remaining validity of a certificate below which a warning is issued.
@@ -65,10 +67,21 @@ pub async fn examine(config: &ClientConfig, audience: Audience) -> Vec<Finding> 
     findings.found
 }
 
-/// Like [`examine`], for a party whose certificate is of a context: also checks that it is renewed by itself.
-pub async fn examine_context(config: &ClientConfig, context: &Context, audience: Audience) -> Vec<Finding> {
-    let mut findings = Findings::new(config, audience, Some(context.clone()));
-    findings.run(config).await;
+/// Like [`examine`], for a party whose certificate is of a context: also checks that it is renewed by itself. `unusable` is
+/// why its files can't be used.
+pub(crate) async fn examine_context(
+    config: &ClientConfig,
+    (selected, unusable): (&Selected, Option<Failure>),
+    audience: Audience,
+) -> Vec<Finding> {
+    let mut findings = Findings::new(config, audience, Some(selected.clone()));
+    match unusable {
+        Some(failure) => {
+            let remedy = failure.remedy(audience);
+            findings.stop(Outcome::Fail(failure.exit_code()), failure.to_string(), remedy);
+        }
+        None => findings.run(config).await,
+    }
     findings.found
 }
 
@@ -82,17 +95,17 @@ struct Findings {
     are_several: bool,
     clock: Clock,
     audience: Audience,
-    context: Option<Context>,
+    selected: Option<Selected>,
 }
 
 impl Findings {
-    fn new(config: &ClientConfig, audience: Audience, context: Option<Context>) -> Self {
+    fn new(config: &ClientConfig, audience: Audience, selected: Option<Selected>) -> Self {
         let (market, clock) = (&config.market, config.clock);
         let general = |check| (check, None);
         let of_addresses = market.iter().flat_map(|address| {
             CHECKS_OF_ADDRESS.into_iter().map(move |check| (check, Some(address.clone())))
         });
-        let of_context = context.iter().map(|_| general("renewal"));
+        let of_context = selected.iter().map(|_| general("renewal"));
         let before = ["files", "expiry"].map(general).into_iter().chain(of_context);
         let left = before.chain(of_addresses).chain([general("events")]);
         Self {
@@ -101,7 +114,7 @@ impl Findings {
             are_several: market.only().is_none(),
             clock,
             audience,
-            context,
+            selected,
         }
     }
 
@@ -125,8 +138,13 @@ impl Findings {
     /// Adds a failure, and skips the checks that depend on it: all remaining ones, or those of the same
     /// address.
     fn fail(&mut self, failure: &Error) {
-        let remedy = remedy(failure, self.audience);
-        self.stop(Outcome::Fail(exit::of_error(failure)), failure.to_string(), remedy);
+        let advice = self.selected.as_ref().and_then(|selected| of_error(failure, selected, self.audience));
+        let (detail, remedy) = match advice {
+            Some(advice) => (advice.message, Some(advice.hint)),
+            None => (None, remedy(failure, self.audience)),
+        };
+        let detail = detail.unwrap_or_else(|| failure.to_string());
+        self.stop(Outcome::Fail(exit::of_error(failure)), detail, remedy);
     }
 
     /// Adds a result after which the checks that depend on it make no sense.
@@ -157,8 +175,8 @@ impl Findings {
             warnings => self.add(Outcome::Warn, format!("{fits}; but {}", warnings.join("; ")), None),
         }
         self.expiry(credentials.identity().not_after());
-        if let Some(context) = self.context.clone() {
-            let (outcome, detail, remedy) = renewal::check(&context, config, self.audience).await;
+        if let Some(selected) = self.selected.clone() {
+            let (outcome, detail, remedy) = renewal::check(&selected.context, config, self.audience).await;
             self.add(outcome, detail, remedy);
         }
         let (mut good, mut is_new) = (Vec::new(), false);
@@ -197,7 +215,7 @@ impl Findings {
         let left = not_after - self.clock.now();
         let detail = format!("valid until {}, for {} days", not_after.date(), left.whole_days());
         if left < EXPIRY_WARNING {
-            let remedy = match self.context {
+            let remedy = match self.selected {
                 Some(_) => "it is renewed by itself; the next check says how that went",
                 None => "renew it: `gen-certs.sh renew NAME`, and copy the new files here",
             };

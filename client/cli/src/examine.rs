@@ -69,8 +69,8 @@ pub async fn examine(session: &CliSession) -> Result<u8, Failure> {
     let findings = match session.resolved().selection.in_use() {
         Some(selected) => {
             // A certificate that has ended is renewed, as before any other command. If it is not, the first check says so.
-            let _ = session.load(config).await;
-            examine_context(config, &selected.context, session.audience()).await
+            let unusable = session.load(config).await.err();
+            examine_context(config, (selected, unusable), session.audience()).await
         }
         None => examine_config(config, session.audience()).await,
     };

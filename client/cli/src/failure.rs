@@ -48,10 +48,12 @@ pub enum Failure {
         exit_code: u8,
     },
     /// Another failure, with what helps in the context in use.
-    #[error("{failure}")]
+    #[error("{}", message.clone().unwrap_or_else(|| failure.to_string()))]
     Advised {
         /// The failure.
         failure: Box<Self>,
+        /// Its message to this party, if that differs.
+        message: Option<String>,
         /// What to do about it.
         hint: String,
     },

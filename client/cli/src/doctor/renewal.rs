@@ -3,12 +3,15 @@
 use souk_client::{ClientConfig, upkeep::RENEWAL_LIMIT};
 use souk_enrolment::{
     context::{Context, Description},
-    renewal::{self, Outcome as Renewal, Record, RenewalError},
+    renewal::{self, Outcome as Renewal, Record},
 };
 use tokio::time::timeout;
 
 use super::Outcome;
-use crate::Audience;
+use crate::{
+    Audience,
+    advice::{join_again, of_renewal, reach_authority},
+};
 
 /// What the check has found: how it went, the detail and the remedy.
 pub(super) type Found = (Outcome, String, Option<String>);
@@ -20,7 +23,7 @@ pub(super) async fn check(context: &Context, config: &ClientConfig, audience: Au
     };
     if description.authorities().next().is_none() {
         let detail = "the authority runs no enrolment service, so nothing is renewed by itself".to_owned();
-        return (Outcome::Warn, detail, Some(by_hand(&description, audience)));
+        return (Outcome::Warn, detail, Some(join_again(&description, audience)));
     }
     let tried = timeout(RENEWAL_LIMIT, renewal::renew(context, config.clock, config.random)).await;
     match tried {
@@ -29,12 +32,12 @@ pub(super) async fn check(context: &Context, config: &ClientConfig, audience: Au
         }
         Ok(Ok(Renewal::NotDue | Renewal::Busy)) => (Outcome::Pass, last(context, &description), None),
         Ok(Err(error)) => {
-            let remedy = remedy(&error, &description, audience);
+            let remedy = of_renewal(&error, &description, audience);
             (Outcome::Warn, format!("the certificate is due, and was not renewed: {error}"), Some(remedy))
         }
         Err(_) => {
             let detail = format!("the authority did not answer within {RENEWAL_LIMIT:?}");
-            (Outcome::Warn, detail, Some(reach(&description)))
+            (Outcome::Warn, detail, Some(reach_authority(&description)))
         }
     }
 }
@@ -51,28 +54,4 @@ fn last(context: &Context, description: &Description) -> String {
         (Some(at), None) => format!("{due}; the last time was on {}", at.date()),
         (None, None) => due,
     }
-}
-
-fn remedy(error: &RenewalError, description: &Description, audience: Audience) -> String {
-    use souk_enrolment::join::JoinError;
-    match error {
-        RenewalError::Authority(JoinError::Unreached(_)) => reach(description),
-        _ => by_hand(description, audience),
-    }
-}
-
-fn reach(description: &Description) -> String {
-    let authority = description.authorities().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    format!(
-        "check that `gen-certs serve` runs at {authority}, and that no firewall is in between; it is tried again hourly"
-    )
-}
-
-fn by_hand(description: &Description, audience: Audience) -> String {
-    let command = audience.command().unwrap_or_default();
-    format!(
-        "ask the market's operator for a code (`gen-certs invite {} {} --again`), then `{command} join`",
-        description.role(),
-        description.name
-    )
 }
