@@ -9,7 +9,7 @@ mod trust;
 
 use std::time::Duration;
 
-use souk_certs::{clock::Clock, random::Random};
+use souk_certs::{clock::Clock, identity::PeerCertificate, random::Random};
 use souk_enrolment::{
     context::Context,
     renewal::{self, Outcome, Record, RenewalError},
@@ -35,7 +35,7 @@ const AFTER_LOSS: Duration = Duration::from_secs(5);
 pub const RENEWAL_LIMIT: Duration = Duration::from_secs(3);
 /// The maximum time that it spends on a newer trust bundle.
 pub const TRUST_LIMIT: Duration = Duration::from_millis(500);
-/// The remaining validity of a certificate below which a renewal that fails is reported.
+/// The remaining validity of a certificate below which a renewal that fails is reported, although it may still succeed.
 pub const WARN_BELOW: time::Duration = time::Duration::days(14);
 
 /// Keeps a context up to date until it is dropped.
@@ -68,6 +68,33 @@ impl Drop for Upkeep {
     }
 }
 
+/// What a problem is about.
+#[derive(Clone, Copy)]
+enum About {
+    Certificate,
+    Trust,
+}
+
+/// The problems that were reported last. Each is reported once, and again after it was gone, however often there is another
+/// one about something else.
+#[derive(Default)]
+struct Reported {
+    certificate: Option<String>,
+    trust: Option<String>,
+}
+
+impl Reported {
+    /// Returns the problem if it is to be reported.
+    fn news(&mut self, about: About, problem: Option<String>) -> Option<String> {
+        let last = match about {
+            About::Certificate => &mut self.certificate,
+            About::Trust => &mut self.trust,
+        };
+        let before = std::mem::replace(last, problem.clone());
+        problem.filter(|_| before != *last)
+    }
+}
+
 struct Keeper {
     context: Context,
     connection: Connection,
@@ -83,27 +110,25 @@ impl Keeper {
             // A machine that was asleep catches up with one look, not with one for each hour.
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
-        let mut reported = None;
+        let mut reported = Reported::default();
         loop {
-            let problem = tokio::select! {
+            let (about, problem) = tokio::select! {
                 _ = look.tick() => {
                     let renewed = renewal::renew(&self.context, self.clock, self.random).await;
-                    renewed.err().and_then(|error| self.worth_reporting(&error))
+                    (About::Certificate, renewed.err().and_then(|error| self.worth_reporting(&error)))
                 }
-                _ = trust.tick() => self.trust().await,
+                _ = trust.tick() => (About::Trust, self.trust().await),
                 lost = losses.changed() => {
                     if lost.is_err() {
                         return;
                     }
                     sleep(AFTER_LOSS.mul_f64(self.random.unit())).await;
-                    self.trust().await
+                    (About::Trust, self.trust().await)
                 }
             };
-            // The same problem is reported once, and again after it was gone.
-            if problem.is_some() && problem != reported {
-                problem.iter().for_each(|problem| report(format!("warning: {problem}")));
+            if let Some(problem) = reported.news(about, problem) {
+                report(format!("warning: {problem}"));
             }
-            reported = problem;
         }
     }
 
@@ -131,8 +156,9 @@ impl Keeper {
 /// asked for an hour, and renews the certificate if it is due and nobody has tried for an hour, or since the bundle. Takes
 /// at most [`TRUST_LIMIT`] and [`RENEWAL_LIMIT`].
 ///
-/// Returns what the user should know: that the certificate ends within [`WARN_BELOW`] and was not renewed, or that the
-/// market has sent a trust bundle that proves nothing.
+/// Returns what the user should know: that the certificate ends within [`WARN_BELOW`] and was not renewed, that it can't be
+/// renewed any more ([`RenewalError::is_final`]), which is said after each command, or that the market has sent a trust bundle
+/// that proves nothing.
 pub async fn after_work(
     context: &Context,
     connection: Option<&Connection>,
@@ -157,30 +183,58 @@ pub async fn after_work(
     }
     // A bundle may have another root, of which the certificate is to be.
     if !record.is_time_to_look(now) && context.number().ok() == before {
-        return problem;
+        return problem.or_else(|| refused(context, &record));
     }
     match timeout(RENEWAL_LIMIT, renewal::renew(context, clock, random)).await {
         Ok(Ok(Outcome::Renewed(_) | Outcome::NotDue | Outcome::Busy)) => problem,
         Ok(Err(error)) => problem.or_else(|| warning(context, &error, now)),
         Err(_) => {
             let late = format!("the authority did not answer within {RENEWAL_LIMIT:?}");
-            problem.or_else(|| ending_soon(context, now).map(|until| unrenewed(until, &late)))
+            problem.or_else(|| refused(context, &record)).or_else(|| {
+                let until = certificate(context)?.not_after();
+                (until - now < WARN_BELOW).then(|| unrenewed(until, &late))
+            })
         }
     }
 }
 
-/// Returns what to say about a renewal that failed; `None` while there is enough time for others.
+/// Returns what to say about a renewal that failed; `None` if it may still succeed, and there is enough time for that.
 fn warning(context: &Context, error: &RenewalError, now: OffsetDateTime) -> Option<String> {
-    ending_soon(context, now).map(|until| unrenewed(until, error))
+    let until = certificate(context)?.not_after();
+    (error.is_final() || until - now < WARN_BELOW).then(|| unrenewed(until, error))
+}
+
+/// Returns what to say if an earlier look has found that the certificate can't be renewed any more.
+fn refused(context: &Context, record: &Record) -> Option<String> {
+    let certificate = certificate(context)?;
+    record.refusal_of(&certificate).map(|cause| unrenewed(certificate.not_after(), &cause))
 }
 
 fn unrenewed(until: OffsetDateTime, cause: &dyn std::fmt::Display) -> String {
     format!("your certificate is valid until {} and was not renewed: {cause}", until.date())
 }
 
-/// Returns the end of the context's certificate, if that is near.
-fn ending_soon(context: &Context, now: OffsetDateTime) -> Option<OffsetDateTime> {
+/// Returns the context's certificate, if it can be read.
+fn certificate(context: &Context) -> Option<PeerCertificate> {
     let domain = context.description().ok().flatten()?.trust_domain;
-    let until = context.certificate(&domain).ok()?.not_after();
-    (until - now < WARN_BELOW).then_some(until)
+    context.certificate(&domain).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_is_reported_once_whatever_happens_to_others() {
+        let mut reported = Reported::default();
+        let due = || Some("not renewed".to_owned());
+        let mut news = |about, problem| reported.news(about, problem).is_some();
+        assert!(news(About::Certificate, due()));
+        assert!(!news(About::Trust, None));
+        assert!(!news(About::Certificate, due()), "the other timer has nothing to do with it");
+        assert!(news(About::Trust, Some("refused".to_owned())));
+        assert!(!news(About::Certificate, due()));
+        assert!(!news(About::Certificate, None));
+        assert!(news(About::Certificate, due()), "it was gone");
+    }
 }

@@ -5,11 +5,14 @@ use std::sync::atomic::Ordering;
 
 use souk_certs::credentials::{CredentialError, Credentials};
 use souk_client::{
-    ClientConfig, Error, Renewal, Upkeep, inbox::InboxHandle, renewal::CredentialUsers, upkeep,
+    ClientConfig, Renewal, Upkeep, inbox::InboxHandle, renewal::CredentialUsers, upkeep,
 };
-use souk_enrolment::renewal::{self, Outcome};
+use souk_enrolment::{
+    context::ContextError,
+    renewal::{self, Outcome},
+};
 
-use crate::{CliSession, Failure, exit};
+use crate::{CliSession, Failure, advice::unrenewed};
 
 /// Takes up renewed certificates while it lives and, if the certificate is of a context, renews it and follows what the
 /// authority says about roots and revocations.
@@ -70,31 +73,24 @@ impl CliSession {
         };
         let restored = renewal::restore(&selected.context, &problem, config.clock, config.random).await;
         match restored {
-            None => Err(problem.into()),
-            Some(Err(cause)) => Err(self.advised(unrenewed(problem, &cause))),
+            None => Err(self.advised(problem.into())),
+            Some(Err(cause)) => Err(unrenewed(problem, &cause, selected, self.audience())),
             Some(Ok(Outcome::Renewed(certificate))) => {
                 let until = certificate.not_after().date();
                 let state = if is_ended(&problem) { "had ended" } else { "was of a retired root" };
                 self.printer().say(&format!("your certificate {state} and was renewed, valid until {until}"));
                 Ok(load()?)
             }
-            // Another process is at it, or was.
-            Some(Ok(Outcome::Busy | Outcome::NotDue)) => Ok(load()?),
+            // Another process was at it.
+            Some(Ok(Outcome::NotDue)) => load().map_err(|problem| self.advised(problem.into())),
+            Some(Ok(Outcome::Busy)) => load().map_err(|problem| {
+                let busy = ContextError::Busy { path: selected.context.folder().to_owned() };
+                unrenewed(problem, &busy.into(), selected, self.audience())
+            }),
         }
     }
 }
 
 fn is_ended(problem: &CredentialError) -> bool {
     matches!(problem, CredentialError::Expired { .. })
-}
-
-/// Words a certificate that can't be used, and was not renewed either.
-fn unrenewed(error: CredentialError, cause: &dyn std::error::Error) -> Failure {
-    let state = if is_ended(&error) { "has ended" } else { "is of a retired root" };
-    let hint = Failure::from(Error::Credentials(error));
-    Failure::undone(
-        format!("your certificate {state} and was not renewed: {cause}"),
-        hint.hint().as_deref(),
-        exit::IDENTITY,
-    )
 }

@@ -41,7 +41,8 @@ pub(super) async fn ask(
     clock: Clock,
     random: Random,
 ) -> Result<(), TrustError> {
-    let request = GetTrustRequest { known_sequence: renewal::known_sequence(context)? };
+    let known_sequence = renewal::known_sequence(context)?;
+    let request = GetTrustRequest { known_sequence };
     let answer = match connection.call(request).await {
         Ok(answer) => answer,
         // A market of an earlier version, or one without news of its own.
@@ -53,6 +54,6 @@ pub(super) async fn ask(
         Err(error) => return Err(error.into()),
     };
     let chain = answer.bundles.into_iter().map(SignedBundle::try_from).collect::<Result<Vec<_>, _>>()?;
-    renewal::take(context, &chain, clock, random)?;
+    renewal::take_answer(context, known_sequence, &chain, clock, random).await?;
     Ok(())
 }

@@ -4,7 +4,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use souk_certs::clock::Clock;
 use souk_certs::credentials::Credentials;
-use souk_certs::identity::{PeerCertificate, Role, TrustDomain};
+use souk_certs::identity::{PeerCertificate, Role};
 use souk_certs::random::Random;
 use time::{Duration, OffsetDateTime};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
@@ -15,7 +15,8 @@ use crate::context::{Context, Description, Generation, Locked};
 use crate::join::{self, JoinError, Renewed};
 use crate::key::PartyKey;
 use crate::pem;
-use crate::trust::{Refused, SignedBundle, accept, install, trusted_by};
+use crate::trust::keep::{take_addresses, with_bundle};
+use crate::trust::{Accepted, Refused, SignedBundle, Trusted, accept, trusted_by};
 
 /// How far the time of a renewal may be from two thirds of the certificate's life, as a part of that time. Certificates
 /// that were issued together are thereby not renewed together.
@@ -52,91 +53,167 @@ pub fn due(certificate: &PeerCertificate) -> OffsetDateTime {
     certificate.not_before() + life * (1.0 - SPREAD + 2.0 * SPREAD * place)
 }
 
+/// How long the certificate that the authority has issued waits for another process to release the context.
+const INSTALL_WAIT: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// What is recorded until an attempt has ended, and stays if it never does.
+const GIVEN_UP: &str = "the authority did not answer before the attempt was given up";
+
 /// Renews the certificate of a context if it is [due], or another root signs now, and records how that went.
 ///
 /// During a change of root, a party renews as soon as it knows the new root: the market has handed it over, so it accepts
 /// certificates of it. A market waits for [`ROOT_SETTLES`], until its clients know the root as well. If the root of the
 /// certificate is not trusted any more, nobody waits.
 ///
-/// The key of an attempt that failed is used again by the next one: the authority may have issued a certificate for it.
+/// The context is locked while the key is made and while the certificate is installed, but not in between, so that news of
+/// revocations do not wait for the authority. Another process that asks meanwhile does so with the same key, and the
+/// authority answers with the same certificate; the second one finds it installed. The key of an attempt that failed is used
+/// again by the next one, too: the authority may have issued a certificate for it.
 ///
 /// # Errors
 /// The certificate could not be renewed; it stays in use. If the market's roots have changed since the context was last
 /// used, they are [caught up with](super::catch_up) first.
 pub async fn renew(context: &Context, clock: Clock, random: Random) -> Result<Outcome, RenewalError> {
-    let now = clock.now();
-    let Some(locked) = context.try_lock()? else { return Ok(Outcome::Busy) };
+    renew_within(context, std::time::Duration::ZERO, clock, random).await
+}
+
+/// Like [`renew`], but waits at most `wait` for another process to release the context.
+pub(super) async fn renew_within(
+    context: &Context,
+    wait: std::time::Duration,
+    clock: Clock,
+    random: Random,
+) -> Result<Outcome, RenewalError> {
+    let Some(locked) = context.lock_within(wait).await? else { return Ok(Outcome::Busy) };
     let description = described(context)?;
     let certificate = context.certificate(&description.trust_domain)?;
-    let mut record = Record { looked_at: Some(now), ..Record::read(context) };
-    // Before the attempt, which the caller may give up.
-    record.write(context, random.uuid_v4())?;
-    let is_due = now >= due(&certificate)
-        || match issuer(context, &description)? {
-            Issuer::Signing => false,
-            Issuer::Retiring { since } => description.role() != Role::Market || now >= since + ROOT_SETTLES,
-            Issuer::Untrusted => true,
-        };
-    if !is_due {
+    if !look(&locked, &description, &certificate, clock.now(), random)? {
         return Ok(Outcome::NotDue);
     }
-    let renewed = attempt(&locked, &description, &certificate, clock, random).await;
-    // Catching up with roots may have changed it.
-    record.trust_at = Record::read(context).trust_at;
-    match &renewed {
-        Ok(_) => record = Record { renewed_at: Some(now), failed_at: None, error: None, ..record },
-        Err(error) => {
-            record.failed_at = Some(now);
-            record.error = Some(error.to_string());
+    let attempt = Attempt::begin(&locked, description, certificate.clone(), clock, random);
+    drop(locked);
+    let (key, answer) = match attempt {
+        Ok(attempt) => {
+            let answer = attempt.ask(context, clock, random).await;
+            (Some(attempt.key), answer)
         }
+        Err(error) => (None, Err(error)),
+    };
+    let Some(locked) = context.lock_within(INSTALL_WAIT).await? else { return Ok(Outcome::Busy) };
+    // Another process was faster, or the party has joined again.
+    if !is_in_use(context, &certificate)? {
+        return Ok(Outcome::NotDue);
     }
+    let renewed = match (key, answer) {
+        (Some(key), Ok(Some(renewed))) => install(&locked, &renewed, &key, &certificate, clock, random),
+        (_, Err(error)) => Err(error),
+        (_, Ok(_)) => return Ok(Outcome::NotDue),
+    };
+    let now = clock.now();
+    let record = Record::read(context);
+    let record = match &renewed {
+        Ok(_) => Record { renewed_at: Some(now), failed_at: None, error: None, refused: None, ..record },
+        Err(error) => {
+            let refused = error.is_final().then(|| Record::name_of(&certificate));
+            Record { failed_at: Some(now), error: Some(error.to_string()), refused, ..record }
+        }
+    };
     record.write(context, random.uuid_v4())?;
     renewed.map(Outcome::Renewed)
 }
 
-async fn attempt(
+/// Returns whether the certificate is due, and records that somebody has looked. If it is due, the attempt counts as given
+/// up until it ends: the caller may stop waiting, and the process may be killed.
+fn look(
     locked: &Locked,
     description: &Description,
     certificate: &PeerCertificate,
-    clock: Clock,
+    now: OffsetDateTime,
     random: Random,
-) -> Result<PeerCertificate, RenewalError> {
+) -> Result<bool, RenewalError> {
     let context = locked.context();
-    let key = PartyKey::open_or_create(&locked.pending_key()?, random.uuid_v4())?;
-    let renewed = match ask(context, description, &key, clock).await {
-        Err(RenewalError::Authority(JoinError::Untrusted(_))) => {
-            trust::catch_up_locked(locked, clock, random).await?;
-            ask(context, &described(context)?, &key, clock).await?
+    let record = Record { looked_at: Some(now), ..Record::read(context) };
+    record.write(context, random.uuid_v4())?;
+    let is_due = now >= due(certificate)
+        || match issuer(context, description)? {
+            Issuer::Signing => false,
+            Issuer::Retiring { since } => description.role() != Role::Market || now >= since + ROOT_SETTLES,
+            Issuer::Untrusted => true,
+        };
+    if is_due {
+        let begun = Record { failed_at: Some(now), error: Some(GIVEN_UP.to_owned()), ..record };
+        begun.write(context, random.uuid_v4())?;
+    }
+    Ok(is_due)
+}
+
+/// Returns whether a certificate is still the one of the context.
+fn is_in_use(context: &Context, certificate: &PeerCertificate) -> Result<bool, RenewalError> {
+    let domain = described(context)?.trust_domain;
+    Ok(context.certificate(&domain)?.thumbprint() == certificate.thumbprint())
+}
+
+/// What is sent to the authority. It was read together, so that the certificate is the one that is to be renewed.
+struct Attempt {
+    description: Description,
+    certificate: PeerCertificate,
+    credentials: Credentials,
+    key: PartyKey,
+}
+
+impl Attempt {
+    fn begin(
+        locked: &Locked,
+        description: Description,
+        certificate: PeerCertificate,
+        clock: Clock,
+        random: Random,
+    ) -> Result<Self, RenewalError> {
+        let key = PartyKey::open_or_create(&locked.pending_key()?, random.uuid_v4())?;
+        let credentials = loaded(locked.context(), &description, clock)?;
+        Ok(Self { description, certificate, credentials, key })
+    }
+
+    /// Asks the authority, and once more if the roots have changed. Returns `None` if another process has renewed the
+    /// certificate meanwhile.
+    async fn ask(
+        &self,
+        context: &Context,
+        clock: Clock,
+        random: Random,
+    ) -> Result<Option<Renewed>, RenewalError> {
+        match ask(&self.description, &self.credentials, &self.key).await {
+            Err(RenewalError::Authority(JoinError::Untrusted(_))) => {}
+            answer => return answer.map(Some),
         }
-        renewed => renewed?,
-    };
-    let now = clock.now();
-    let domain = &description.trust_domain;
-    take_bundle(locked, &renewed, domain, now, random)?;
-    let roots = trusted_by(context, domain)?;
-    let identity = certificate.identity();
-    let new = join::check_renewed(&renewed, &key, roots.roots(), identity, domain, now)?;
-    locked.install(&Generation {
-        certificate: pem::certificate(&renewed.certificate),
-        key: key.to_pem(),
-        ..context.generation()?
-    })?;
-    locked.forget_pending()?;
-    Ok(new)
+        trust::catch_up(context, clock, random).await?;
+        let description = described(context)?;
+        let credentials = loaded(context, &description, clock)?;
+        if credentials.identity().thumbprint() != self.certificate.thumbprint() {
+            return Ok(None);
+        }
+        ask(&description, &credentials, &self.key).await.map(Some)
+    }
+}
+
+fn loaded(
+    context: &Context,
+    description: &Description,
+    clock: Clock,
+) -> Result<Credentials, RenewalError> {
+    let files = context.credential_files();
+    Ok(Credentials::load_for_renewal(&files, &description.trust_domain, clock.now())?)
 }
 
 /// Asks the authority's addresses one after the other until one answers.
 async fn ask(
-    context: &Context,
     description: &Description,
+    credentials: &Credentials,
     key: &PartyKey,
-    clock: Clock,
 ) -> Result<Renewed, RenewalError> {
-    let files = context.credential_files();
-    let credentials = Credentials::load_for_renewal(&files, &description.trust_domain, clock.now())?;
     let mut last = RenewalError::NoAuthority;
     for authority in description.authorities() {
-        match join::renew(authority, &credentials, key).await {
+        match join::renew(authority, credentials, key).await {
             Err(error @ JoinError::Unreached(_)) => last = error.into(),
             renewed => return Ok(renewed?),
         }
@@ -144,19 +221,50 @@ async fn ask(
     Err(last)
 }
 
-/// Takes the bundle that came with the certificate, which may be of a root that only the bundle introduces. One that is
-/// not newer changes nothing; the certificate may be good all the same.
-fn take_bundle(
+/// Puts a renewed certificate, its key and the bundle that came with it in place of those before, in one step: readers of
+/// the generation before find it as long as there is only one after it.
+fn install(
     locked: &Locked,
     renewed: &Renewed,
-    domain: &TrustDomain,
-    now: OffsetDateTime,
+    key: &PartyKey,
+    before: &PeerCertificate,
+    clock: Clock,
     random: Random,
-) -> Result<(), RenewalError> {
+) -> Result<PeerCertificate, RenewalError> {
+    let (context, now) = (locked.context(), clock.now());
+    let domain = described(context)?.trust_domain;
+    let trusted = trusted_by(context, &domain)?;
+    let accepted = newer(&trusted, renewed, now)?;
+    // The certificate may be of a root that only the bundle introduces.
+    let roots = accepted.as_ref().map_or(&trusted, Accepted::trusted).roots();
+    let new = join::check_renewed(renewed, key, roots, before.identity(), &domain, now)?;
+    let next = Generation {
+        certificate: pem::certificate(&renewed.certificate),
+        key: key.to_pem(),
+        ..context.generation()?
+    };
+    match &accepted {
+        Some(accepted) => {
+            locked.install(&with_bundle(next, accepted))?;
+            take_addresses(locked, accepted, random.uuid_v4())?;
+        }
+        None => locked.install(&next)?,
+    }
+    locked.forget_pending()?;
+    Ok(new)
+}
+
+/// Returns the bundle that came with a certificate, if it replaces what is trusted. One that is not newer changes nothing;
+/// the certificate may be good all the same.
+fn newer(
+    trusted: &Trusted,
+    renewed: &Renewed,
+    now: OffsetDateTime,
+) -> Result<Option<Accepted>, RenewalError> {
     let signed = SignedBundle::try_from(renewed.trust.clone())?;
-    match accept(&trusted_by(locked.context(), domain)?, &signed, now) {
-        Ok(accepted) => install(locked, &accepted, random.uuid_v4()).map(drop).map_err(Into::into),
-        Err(Refused::InUse | Refused::Older { .. }) => Ok(()),
+    match accept(trusted, &signed, now) {
+        Ok(accepted) => Ok(Some(accepted)),
+        Err(Refused::InUse | Refused::Older { .. }) => Ok(None),
         Err(refused) => Err(refused.into()),
     }
 }

@@ -15,10 +15,12 @@ mod trust;
 
 pub use certificate::{Outcome, ROOT_SETTLES, due, is_of_trusted_root, nominal_due, renew};
 pub use record::{LOOK_EVERY, Record};
-pub use restore::restore;
-pub use trust::{catch_up, known_sequence, take};
+pub use restore::{RESTORE_WAIT, restore};
+pub use trust::{catch_up, known_sequence, take, take_answer};
 
+use souk_certs::connector::tls_error;
 use souk_certs::credentials::CredentialError;
+use souk_proto::Reason;
 use thiserror::Error;
 
 use crate::context::{Context, ContextError, Description};
@@ -54,6 +56,30 @@ pub enum RenewalError {
     /// A change of roots could not be caught up with.
     #[error(transparent)]
     CatchUp(#[from] FetchError),
+}
+
+impl RenewalError {
+    /// Returns whether another attempt will not help, but only another certificate: the authority has renewed a copy of this
+    /// one, has revoked it, or does not know it.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Credentials(error) => matches!(error, CredentialError::Revoked { .. }),
+            Self::Authority(JoinError::Refused(status)) => {
+                let of_copy = [Reason::RenewalSuperseded, Reason::CertificateRevoked, Reason::CertificateRequired];
+                Reason::of(status).is_some_and(|reason| of_copy.contains(&reason))
+                    || tls_error(status).is_some_and(is_final_alert)
+            }
+            Self::Authority(JoinError::Unreached(error)) => tls_error(error).is_some_and(is_final_alert),
+            _ => false,
+        }
+    }
+}
+
+/// Returns whether the authority has refused the certificate itself, in the handshake.
+fn is_final_alert(error: &rustls::Error) -> bool {
+    use rustls::AlertDescription::{CertificateRevoked, UnknownCA};
+    matches!(error, rustls::Error::AlertReceived(CertificateRevoked | UnknownCA))
 }
 
 /// Reads what a context is for.

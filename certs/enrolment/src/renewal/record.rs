@@ -3,8 +3,10 @@
 
 use std::path::PathBuf;
 
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use souk_certs::file::{self, Secrecy};
+use souk_certs::identity::PeerCertificate;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -29,9 +31,13 @@ pub struct Record {
     /// When the last attempt to renew it failed; unset by a success.
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub failed_at: Option<OffsetDateTime>,
-    /// Why it failed.
+    /// Why it failed, or that it was given up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// The certificate that the authority does not renew any more, whatever the next attempt: see
+    /// [`RenewalError::is_final`](super::RenewalError::is_final). [`error`](Self::error) says why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
     /// When the market or the authority was last asked for a newer trust bundle, whatever came of it.
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub trust_at: Option<OffsetDateTime>,
@@ -61,6 +67,18 @@ impl Record {
             path,
             source,
         })
+    }
+
+    /// Returns why the authority does not renew this certificate any more; `None` if an attempt may succeed.
+    #[must_use]
+    pub fn refusal_of(&self, certificate: &PeerCertificate) -> Option<&str> {
+        let is_this = self.refused.as_ref().is_some_and(|refused| *refused == Self::name_of(certificate));
+        self.error.as_deref().filter(|_| is_this)
+    }
+
+    /// Returns how a record names a certificate: its thumbprint, in hex.
+    pub(super) fn name_of(certificate: &PeerCertificate) -> String {
+        HEXLOWER.encode(certificate.thumbprint())
     }
 
     /// Returns whether it is time to look again whether to renew the certificate. A clock that was set back does not

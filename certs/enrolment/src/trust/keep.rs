@@ -42,21 +42,32 @@ pub fn install(locked: &Locked, accepted: &Accepted, unique: Uuid) -> Result<boo
     if trusted_by(context, &bundle.trust_domain)?.sequence() >= bundle.sequence {
         return Ok(false);
     }
-    let next = Generation {
+    locked.install(&with_bundle(context.generation()?, accepted))?;
+    // Only after the files: a crash in between leaves the addresses of before, which the next bundle replaces.
+    take_addresses(locked, accepted, unique)?;
+    Ok(true)
+}
+
+/// Returns a generation with the roots and lists of an accepted bundle in place of its own.
+pub(crate) fn with_bundle(generation: Generation, accepted: &Accepted) -> Generation {
+    let bundle = accepted.bundle();
+    Generation {
         roots: bundle.ca_pem(),
         lists: bundle.crl_pem(),
         trust: accepted.signed().to_bytes(),
-        ..context.generation()?
-    };
-    locked.install(&next)?;
-    // Only after the files: a crash in between leaves the addresses of before, which the next bundle replaces.
-    if let Some(before) = context.description()? {
-        let next = with_addresses(&before, accepted);
-        if next != before {
-            locked.describe(&next, unique)?;
-        }
+        ..generation
     }
-    Ok(true)
+}
+
+/// Puts the addresses that an accepted bundle has into the description of a context.
+pub(crate) fn take_addresses(
+    locked: &Locked,
+    accepted: &Accepted,
+    unique: Uuid,
+) -> Result<(), ContextError> {
+    let Some(before) = locked.context().description()? else { return Ok(()) };
+    let next = with_addresses(&before, accepted);
+    if next == before { Ok(()) } else { locked.describe(&next, unique) }
 }
 
 /// Takes over the addresses that a bundle has. None leaves those before, so that an authority without a service does not
