@@ -5,8 +5,8 @@
 
 import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, sign, X509Certificate } from "node:crypto";
 import {
-  closeSync, existsSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync,
-  writeSync,
+  closeSync, existsSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync,
+  statSync, symlinkSync, writeSync,
 } from "node:fs";
 import { homedir } from "node:os";
 import path from "node:path";
@@ -63,24 +63,36 @@ function base32(text) {
 
 /** Exchanges a code for a certificate. Returns the certificate's path, the market's addresses and the party's name.
  *
- *  Without a role, that of the invitation is taken. The files are a context in `folder`, by default
- *  `~/.config/souk/contexts/NAME`, which the command lines use as well (`--context NAME`). After an error, call it again
- *  with the same code: it continues with the same key. */
+ *  Without a role, that of the invitation is found out, which may leave a refusal in the authority's log. The files are a context in `folder`, by default
+ *  `~/.config/souk/contexts/NAME`, which the command lines use as well (`--context NAME`); a party that joins again
+ *  keeps its context. After an error, call it again with the same code: it continues with the same key. */
 export async function redeem(shopping, code, { role, folder } = {}) {
   const invitation = decode(code);
   const home = path.join(process.env.XDG_CONFIG_HOME || path.join(homedir(), ".config"), "souk");
   const contexts = path.join(home, "contexts");
+  (folder ? [folder] : [home, contexts]).forEach(refuseExposed);
   const all = () => (existsSync(contexts) ? readdirSync(contexts).sort().map((name) => path.join(contexts, name)) : []);
-  const made = (folder ? [folder] : all()).find((context) => existsSync(path.join(context, "live")) && isOf(context, invitation));
-  if (made) return result(made);
+  const there = folder ? [folder] : all();
+  const made = there.find((context) => existsSync(path.join(context, "live")) && isOf(context, invitation));
+  if (made) {
+    refuseExposed(made);
+    return result(made);
+  }
   const joining = path.join(folder ?? home, "joining", invitation.id.toString("hex"));
+  refuseExposed(joining);
   const key = keyIn(path.join(joining, "party.key"));
   const root = await rootOf(invitation);
   const [answer, found] = await exchanged(shopping, invitation, key, root, role);
   const partyId = checked(answer, key, root, found, invitation);
   if (!NAME.test(answer.name)) throw new Error("the authority's answer can't be used: the name is none");
-  const context = folder ?? path.join(contexts, answer.name);
-  install(shopping, context, invitation, answer, key, found, partyId);
+  const identity = { role: found, party: partyId, trust_domain: invitation.domain };
+  const named = path.join(contexts, answer.name);
+  const context = folder ?? [named, ...there].find((before) => has(before, identity)) ?? named;
+  refuseExposed(context);
+  if (existsSync(path.join(context, "context.toml")) && !isOf(context, invitation) && !has(context, identity)) {
+    throw new Error(`a context ${path.basename(context)} exists; name another folder, or remove it`);
+  }
+  install(shopping, context, invitation, answer, key, identity);
   rmSync(joining, { recursive: true });
   return result(context);
 }
@@ -99,9 +111,23 @@ function described(context) {
   }));
 }
 
-function isOf(context, invitation) {
+/** Throws if others could replace the keys and the authority in a folder. */
+function refuseExposed(folder) {
+  if (!existsSync(folder)) return;
+  const { uid, mode } = statSync(folder);
+  if (uid !== process.geteuid() && uid !== 0) {
+    throw new Error(`${folder} belongs to another user, who could replace the keys in it`);
+  }
+  if (mode & 0o022) throw new Error(`others may write to ${folder}; run: chmod go-w ${folder}`);
+}
+
+const isOf = (context, invitation) => has(context, { invitation: invitation.id.toString("hex") });
+
+/** Returns whether the description of a context has these values. */
+function has(context, expected) {
   try {
-    return described(context).invitation === invitation.id.toString("hex");
+    const found = described(context);
+    return Object.entries(expected).every(([name, value]) => found[name] === value);
   } catch {
     return false;
   }
@@ -133,6 +159,14 @@ function write(file, data, mode) {
   renameSync(temporary, file);
 }
 
+/** Returns an error if a certificate is not the authority's: the DNS name is compared, and the SPIFFE ID is the identity. */
+const identityCheck = (domain) => (name, certificate) => {
+  const ids = certificate.subjectaltname?.split(", ").filter((text) => text.startsWith("URI:"));
+  const isAuthority = ids?.length === 1 && ids[0] === `URI:spiffe://${domain}/authority`;
+  const other = new NotTheAuthority("the server is not the authority of the code; nothing was sent");
+  return tls.checkServerIdentity(name, certificate) ?? (isAuthority ? undefined : other);
+};
+
 /** Fetches the root certificate. The connection is not verified and carries no data; the hash proves the root. */
 function rootOf({ authority, domain, pin }) {
   const at = authority.lastIndexOf(":");
@@ -158,7 +192,8 @@ async function exchanged(shopping, invitation, key, root, role) {
   const options = {
     "grpc.ssl_target_name_override": `authority.${invitation.domain}`, "grpc.max_receive_message_length": MAX_ANSWER,
   };
-  const credentials = grpc.credentials.createSsl(Buffer.from(root.toString()));
+  const checkServerIdentity = identityCheck(invitation.domain);
+  const credentials = grpc.credentials.createSsl(Buffer.from(root.toString()), null, null, { checkServerIdentity });
   const client = new shopping.EnrolmentService(invitation.authority, credentials, options);
   const ask = (expected) => new Promise((resolve, reject) => {
     const request = {
@@ -208,13 +243,13 @@ function checked(answer, key, root, role, { domain }) {
   return spiffeId.slice(prefix.length);
 }
 
-/** Writes the context. A reader sees all of it or nothing: the link appears last. */
-function install(shopping, context, invitation, answer, key, role, partyId) {
-  if (existsSync(path.join(context, "context.toml")) && !isOf(context, invitation)) {
-    throw new Error(`a context ${path.basename(context)} exists; name another folder, or remove it`);
-  }
+/** Writes the context. A reader sees all of it or nothing: the link is replaced when the files are there. */
+function install(shopping, context, invitation, answer, key, identity) {
   const bundle = shopping.TrustBundle.deserialize(answer.trust.bundle);
-  const generation = path.join(context, "gen", "1");
+  const live = path.join(context, "live");
+  const replaces = existsSync(live);
+  const number = replaces ? Number(path.basename(readlinkSync(live))) + 1 : 1;
+  const generation = path.join(context, "gen", `${number}`);
   mkdirSync(generation, { recursive: true, mode: 0o700 });
   const pem = (label, bytes) => `-----BEGIN ${label}-----\n${bytes.toString("base64").replace(/.{64}/g, "$&\n").trimEnd()}\n-----END ${label}-----\n`;
   write(path.join(generation, "party.pem"), pem("CERTIFICATE", answer.certificate), 0o644);
@@ -223,15 +258,18 @@ function install(shopping, context, invitation, answer, key, role, partyId) {
   write(path.join(generation, "crl.pem"), bundle.crls.map((list) => pem("X509 CRL", list)).join(""), 0o644);
   write(path.join(generation, "trust.bin"), shopping.SignedTrustBundle.serialize(answer.trust), 0o644);
   const description = {
-    role, name: answer.name, party: partyId, market: bundle.markets,
+    ...identity, name: answer.name, market: bundle.markets,
     authority: bundle.authorities.length > 0 ? bundle.authorities : [invitation.authority],
-    trust_domain: invitation.domain, invitation: invitation.id.toString("hex"), ephemeral: answer.ephemeral ?? false,
+    invitation: invitation.id.toString("hex"), ephemeral: answer.ephemeral ?? false,
   };
   // Texts, lists of texts and booleans are written alike in TOML and JSON.
   const text = Object.entries(description).map(([name, value]) => `${name} = ${JSON.stringify(value)}\n`).join("");
-  write(path.join(context, "context.toml"), text, 0o644);
+  const describe = () => write(path.join(context, "context.toml"), text, 0o644);
+  if (!replaces) describe();
   const link = path.join(context, ".live.new");
   rmSync(link, { force: true });
-  symlinkSync(path.join("gen", "1"), link);
-  renameSync(link, path.join(context, "live"));
+  symlinkSync(path.join("gen", `${number}`), link);
+  renameSync(link, live);
+  // Of a context that had a certificate of an earlier invitation, only now.
+  if (replaces) describe();
 }

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import socket
 import ssl
 import tempfile
@@ -17,6 +18,7 @@ from typing import NamedTuple
 
 import grpc
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from retrying import Failure
@@ -70,18 +72,23 @@ class NotTheAuthority(Exception):
 
 
 def join(code, role=None, folder=None):
-    """Exchanges a code for a certificate. Returns the certificate's path and the market's addresses.
+    """Exchanges a code for a certificate. Returns the certificate's path, the market's addresses and the party's name.
 
-    Without a role, that of the invitation is taken. The files are a context in `folder`, by default
-    `~/.config/souk/contexts/NAME`, which the command lines use as well (`--context NAME`). After an error, call it again
-    with the same code: it continues with the same key."""
+    Without a role, that of the invitation is found out, which may leave a refusal in the authority's log. The files are a
+    context in `folder`, by default `~/.config/souk/contexts/NAME`, which the command lines use as well (`--context NAME`); a
+    party that joins again keeps its context. After an error, call it again with the same code: it continues with the same
+    key."""
     invitation = Invitation.decode(code)
     home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "souk"
+    for place in (Path(folder),) if folder else (home, home / "contexts"):
+        _refuse_exposed(place)
     made = [Path(folder)] if folder else sorted((home / "contexts").glob("*"))
     for context in made:
         if (context / "live").exists() and _is_of(context, invitation):
-            return context / "live" / "party.pem", _described(context)["market"]
+            _refuse_exposed(context)
+            return _result(context)
     joining = (Path(folder) if folder else home) / "joining" / invitation.id.hex()
+    _refuse_exposed(joining)
     key = _key(joining / "party.key")
     root = _root(invitation)
     answer, role = _redeem(invitation, key, root, role)
@@ -89,18 +96,53 @@ def join(code, role=None, folder=None):
     party_id = _checked(leaf, key, root, role, invitation.domain)
     if not NAME.fullmatch(answer.name):
         raise ValueError("the authority's answer can't be used: the name is none")
-    context = Path(folder) if folder else home / "contexts" / answer.name
-    _install(context, invitation, answer, key, role, party_id)
-    (joining / "party.key").unlink()
-    joining.rmdir()
-    return context / "live" / "party.pem", _described(context)["market"]
+    identity = {"role": role, "party": party_id, "trust_domain": invitation.domain}
+    named = home / "contexts" / answer.name
+    before = [context for context in (named, *made) if _has(context, identity)]
+    context = Path(folder) if folder else (before or [named])[0]
+    _refuse_exposed(context)
+    if (context / "context.toml").exists() and not (_is_of(context, invitation) or _has(context, identity)):
+        raise FileExistsError(f"a context {context.name} exists; name another folder, or remove it")
+    _install(context, invitation, answer, key, identity)
+    shutil.rmtree(joining)
+    return _result(context)
+
+
+def _result(context):
+    described = _described(context)
+    return context / "live" / "party.pem", described["market"], described["name"]
+
+
+def _refuse_exposed(folder):
+    """Raises PermissionError if others could replace the keys and the authority in a folder."""
+    try:
+        found = folder.stat()
+    except FileNotFoundError:
+        return
+    if found.st_uid not in (os.geteuid(), 0):
+        raise PermissionError(f"{folder} belongs to another user, who could replace the keys in it")
+    if found.st_mode & 0o022:
+        raise PermissionError(f"others may write to {folder}; run: chmod go-w {folder}")
+
+
+def _create_folder(folder):
+    """Creates a folder and its parents, readable only by their owner."""
+    if not folder.is_dir():
+        _create_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def _is_of(context, invitation):
+    return _has(context, {"invitation": invitation.id.hex()})
+
+
+def _has(context, expected):
+    """Returns whether the description of a context has these values."""
     try:
-        return _described(context)["invitation"] == invitation.id.hex()
-    except (OSError, ValueError, KeyError):
+        described = _described(context)
+    except (OSError, ValueError):
         return False
+    return all(described.get(name) == value for name, value in expected.items())
 
 
 def _described(context):
@@ -112,7 +154,7 @@ def _described(context):
 
 def _key(path):
     """Returns the key of an earlier attempt, or a new one, which is kept for the next."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _create_folder(path.parent)
     if not path.exists():
         key = ec.generate_private_key(ec.SECP256R1())
         _write(path, _pem(key), 0o600)
@@ -137,7 +179,8 @@ def _write(path, data, mode):
 
 
 def _root(invitation):
-    """Fetches the root certificate. The connection is not verified and carries no data; the hash proves the root."""
+    """Fetches the root certificate. The connection is not verified and carries no data; the hash proves the root, and that
+    the server is the authority: gRPC compares only its DNS name later."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.minimum_version = ssl.TLSVersion.TLSv1_3
@@ -147,9 +190,22 @@ def _root(invitation):
     with socket.create_connection((host.strip("[]"), int(port)), TIMEOUT) as tcp:
         with context.wrap_socket(tcp, server_hostname=name) as tls:
             chain = _chain(tls)
+    other = NotTheAuthority(f"{invitation.authority} is not the authority of the code; nothing was sent")
     if len(chain) != 2 or hashlib.sha256(chain[1]).digest()[:16] != invitation.pin:
-        raise NotTheAuthority(f"{invitation.authority} is not the authority of the code; nothing was sent")
-    return x509.load_der_x509_certificate(chain[1])
+        raise other
+    leaf, root = map(x509.load_der_x509_certificate, chain)
+    try:
+        leaf.verify_directly_issued_by(root)
+        if _spiffe_ids(leaf) != [f"spiffe://{invitation.domain}/authority"]:
+            raise other
+    except (InvalidSignature, ValueError, TypeError, x509.ExtensionNotFound):
+        raise other from None
+    return root
+
+
+def _spiffe_ids(leaf):
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return names.get_values_for_type(x509.UniformResourceIdentifier)
 
 
 def _chain(tls):
@@ -189,22 +245,20 @@ def _redeem(invitation, key, root, role):
 def _checked(leaf, key, root, role, domain):
     """Returns the party's UUID, after checking the certificate against the root, the key and the role."""
     leaf.verify_directly_issued_by(root)
-    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    (spiffe_id,) = names.get_values_for_type(x509.UniformResourceIdentifier)
+    (spiffe_id,) = _spiffe_ids(leaf)
     prefix = f"spiffe://{domain}/{role}/"
     if leaf.public_key() != key.public_key() or not spiffe_id.startswith(prefix):
         raise ValueError("the authority's answer can't be used: the certificate is for another key or party")
     return spiffe_id.removeprefix(prefix)
 
 
-def _install(context, invitation, answer, key, role, party_id):
-    """Writes the context. A reader sees all of it or nothing: the link appears last."""
+def _install(context, invitation, answer, key, identity):
+    """Writes the context. A reader sees all of it or nothing: the link is replaced when the files are there."""
     bundle = trust.TrustBundle.FromString(answer.trust.bundle)
-    existing = context / "context.toml"
-    if existing.exists() and not _is_of(context, invitation):
-        raise FileExistsError(f"a context {context.name} exists; name another folder, or remove it")
-    generation = context / "gen" / "1"
-    generation.mkdir(mode=0o700, parents=True, exist_ok=True)
+    link = context / "live"
+    number = int(link.readlink().name) + 1 if link.is_symlink() else 1
+    generation = context / "gen" / str(number)
+    _create_folder(generation)
     pem = ssl.DER_cert_to_PEM_cert
     lists = [x509.load_der_x509_crl(crl).public_bytes(serialization.Encoding.PEM) for crl in bundle.crls]
     for name, data, mode in [
@@ -217,19 +271,22 @@ def _install(context, invitation, answer, key, role, party_id):
         _write(generation / name, data, mode)
     authorities = list(bundle.authorities) or [invitation.authority]
     described = {
-        "role": role,
+        **identity,
         "name": answer.name,
-        "party": party_id,
         "market": list(bundle.markets),
         "authority": authorities,
-        "trust_domain": invitation.domain,
         "invitation": invitation.id.hex(),
         "ephemeral": answer.ephemeral,
     }
     # Texts, lists of texts and booleans are written alike in TOML and JSON.
     text = "".join(f"{name} = {json.dumps(value)}\n" for name, value in described.items())
-    _write(existing, text.encode(), 0o644)
-    link = context / ".live.new"
-    link.unlink(missing_ok=True)
-    link.symlink_to(Path("gen") / "1")
-    os.replace(link, context / "live")
+    replaces = link.exists()
+    if not replaces:
+        _write(context / "context.toml", text.encode(), 0o644)
+    following = context / ".live.new"
+    following.unlink(missing_ok=True)
+    following.symlink_to(Path("gen") / str(number))
+    os.replace(following, link)
+    # Of a context that had a certificate of an earlier invitation, only now.
+    if replaces:
+        _write(context / "context.toml", text.encode(), 0o644)

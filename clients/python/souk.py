@@ -409,12 +409,12 @@ def join(code, role=None, folder=None, display_name=None, retries=None):
     """Joins a market with an invitation code, and registers there. Returns a `Souk`.
 
     `joining.join` says where the files are. Call it again with the same code after an error."""
-    cert, markets = redeem(code, role, folder)
+    cert, markets, name = redeem(code, role, folder)
     if not markets:
         raise ValueError(f"the authority names no market: use Souk({str(cert)!r}, 'HOST:PORT')")
     souk = Souk(cert, markets[0], retries)
     if souk.credentials.role != "operator":
-        souk.register(display_name or Path(cert).parent.parent.name)
+        souk.register(display_name or name)
     return souk
 
 

@@ -1,10 +1,13 @@
 //! `buyer join`: from a code to an account, whatever happens in between; and what follows: renewal.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt as _, path::Path};
 
 use serde_json::json;
 use souk_certs::{clock, identity::Role};
-use souk_enrolment::renewal::Record;
+use souk_enrolment::{
+    context::{Description, Generation},
+    renewal::Record,
+};
 use souk_testkit::{authority::LocalAuthority, screen::Screen, terminal::Terminal};
 use time::Duration;
 
@@ -256,6 +259,102 @@ async fn a_certificate_that_has_ended_is_renewed_by_the_next_command() {
     assert!(ran.code == 0 && ran.err.contains("had ended and was renewed, valid until"), "{ran:?}");
     let ran = bob.run(&["orders"]).await;
     assert!(ran.code == 0 && !ran.err.contains("renewed"), "{ran:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_commands_at_once_renew_a_certificate_that_has_ended() {
+    let town = Town::open().await;
+    let bob = Terminal::bare(BUYER);
+    let ended = town.authority.issue_ago(Role::Buyer, "bob", Duration::days(100));
+    bob.add_renewed_context("bob", &ended, &town.authority);
+    let both = tokio::join!(bob.run(&["register", "Bob"]), bob.run(&["register", "Bob"]));
+    for ran in [both.0, both.1] {
+        assert_eq!(ran.code, 0, "{ran:?}");
+    }
+    assert_eq!(number(&bob), 2, "one renewal");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_joins_at_once_with_one_code_make_one_context() {
+    let town = Town::open().await;
+    let bob = Terminal::bare(BUYER);
+    let code = town.authority.invite(Role::Buyer, "bob");
+    let both = tokio::join!(bob.run(&["join", &code]), bob.run(&["join", &code]));
+    for ran in [both.0, both.1] {
+        assert!(ran.code == 0 && ran.out.contains("joined as buyer bob"), "{ran:?}");
+    }
+    assert_eq!(number(&bob), 1);
+    let joining = fs::read_dir(bob.home.path().join(".config/souk/joining")).expect("listed");
+    assert_eq!(joining.count(), 0);
+    assert_eq!(bob.run(&["orders"]).await.code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_that_was_given_up_is_recorded() {
+    let town = Town::open().await;
+    let bob = Terminal::bare(BUYER);
+    let due = town.authority.issue_ago(Role::Buyer, "bob", Duration::days(70));
+    bob.add_renewed_context("bob", &due, &town.authority);
+    // Two that accept connections and say nothing take longer than a command waits.
+    let hung = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port"));
+    let authority = hung.iter().map(|listener| listener.local_addr().expect("an address").into()).collect();
+    let context = bob.context("bob");
+    let found = context.description().expect("readable").expect("a context");
+    let unique = souk_certs::random::uuid_v4();
+    context.lock().expect("free").describe(&Description { authority, ..found }, unique).expect("written");
+    let ran = bob.run(&["register", "Bob"]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let record = Record::read(&context);
+    assert!(record.failed_at.is_some() && record.renewed_at.is_none(), "{record:?}");
+    assert!(record.error.is_some_and(|error| error.contains("given up")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_owner_of_a_copied_certificate_is_warned_at_once_and_by_every_command() {
+    let town = Town::open().await;
+    let due = town.authority.issue_ago(Role::Buyer, "bob", Duration::days(70));
+    let (bob, thief) = (Terminal::bare(BUYER), Terminal::bare(BUYER));
+    bob.add_renewed_context("bob", &due, &town.authority);
+    thief.add_renewed_context("bob", &due, &town.authority);
+    assert_eq!(thief.run(&["register", "Bob"]).await.code, 0);
+    assert_eq!(number(&thief), 2);
+    // 20 days are left. The second one comes within the hour.
+    for _ in 0..2 {
+        let ran = bob.run(&["orders"]).await;
+        assert!(ran.code == 0 && ran.err.contains("another copy of this certificate was renewed"), "{ran:?}");
+    }
+    assert_eq!(number(&bob), 1);
+    // The operator revokes the name and invites again: both lose their certificates, and the owner gets another.
+    town.authority.pki().revoke("bob", clock::now()).expect("revoked");
+    let code = town.authority.invite_as(Role::Buyer, "bob", true);
+    let again = bob.run(&["join", &code]).await;
+    assert!(again.code == 0 && again.out.contains("context bob is current"), "{again:?}");
+    let ran = bob.run(&["orders"]).await;
+    assert!(ran.code == 0 && !ran.err.contains("copy"), "{ran:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_ended_long_ago_leads_to_another_invitation() {
+    let town = Town::open().await;
+    let bob = Terminal::bare(BUYER);
+    let ended = town.authority.issue_ago(Role::Buyer, "bob", Duration::days(119));
+    bob.add_renewed_context("bob", &ended, &town.authority);
+    // In its place, a certificate that ended 31 days ago.
+    let long_ago = town.authority.issue_ago(Role::Buyer, "carol", Duration::days(121));
+    let certificate = fs::read_to_string(&long_ago.credentials.cert).expect("a certificate");
+    let key = fs::read_to_string(long_ago.credentials.key_path()).expect("a key");
+    let context = bob.context("bob");
+    let generation = context.generation().expect("complete");
+    let locked = context.lock().expect("free");
+    locked.install(&Generation { certificate, key, ..generation }).expect("installed");
+    drop(locked);
+    for command in [&["orders"][..], &["doctor", "--output", "json"]] {
+        let ran = bob.run(command).await;
+        let text = format!("{}{}", ran.out, ran.err);
+        assert_eq!(ran.code, 4, "{ran:?}");
+        assert!(text.contains("gen-certs invite buyer bob --again") && text.contains("buyer join"), "{ran:?}");
+        assert!(!text.contains("gen-certs.sh"), "{ran:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -99,6 +99,29 @@ async fn a_revocation_reaches_the_context_after_a_command_and_cuts_its_party() {
     cut.assert_fails(4, &["revoked", "gen-certs invite buyer carol --again", "`buyer join`"]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_party_that_is_invited_again_keeps_its_context_and_its_account() {
+    let (_market, authority) = town().await;
+    let bob = joined(&authority, "bob").await;
+    let account = async || bob.run(&["whoami", "--output", "json"]).await.json()["account"].clone();
+    let before = account().await;
+    authority.pki().revoke("bob", clock::now()).expect("revoked");
+    let begin = Instant::now();
+    while bob.run(&["orders"]).await.code == 0 {
+        assert!(begin.elapsed() < VISIBLE_WITHIN, "not cut");
+    }
+    bob.run(&["orders"]).await.assert_fails(4, &["gen-certs invite buyer bob --again", "`buyer join`"]);
+    let code = authority.invite_as(Role::Buyer, "bob", true);
+    let again = bob.run(&["join", &code]).await;
+    assert!(again.code == 0 && again.out.contains("context mine is current"), "{again:?}");
+    assert_eq!(bob.run(&["orders"]).await.code, 0);
+    assert_eq!(account().await, before);
+    let listed = bob.run(&["context", "list", "--output", "json"]).await.json();
+    assert_eq!(listed["contexts"].as_array().map(Vec::len), Some(1), "{listed}");
+    // The same command again finds it complete.
+    assert_eq!(bob.run(&["join", &code]).await.code, 0);
+}
+
 fn change_root(authority: &LocalAuthority) {
     let mut pki = authority.pki();
     pki.new_root(clock::now()).expect("another root");

@@ -20,7 +20,7 @@ use tonic::transport::Channel;
 
 use crate::code::InvitationCode;
 use crate::key::{KeyError, PartyKey};
-use crate::verifier::PinnedVerifier;
+use crate::verifier::{NotTheAuthority, PinnedVerifier, is_about_time};
 
 /// Maximum duration of a call, including the authority's wait for its folder, of at most 10 s.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(15);
@@ -162,15 +162,44 @@ fn timed<T>(message: T) -> tonic::Request<T> {
     request
 }
 
-/// Distinguishes a server that is not the authority from one that can't be reached. An alert from the server counts as the
-/// latter: it was not we who refused.
+/// Distinguishes a server that is not the authority from one that can't be reached, and from a clock that is off. An alert
+/// from the server counts as not being reached: it was not we who refused.
 fn not_connected(error: DialError, impostor: fn(DialError) -> JoinError) -> JoinError {
+    if tls_error(&error).is_some_and(is_about_time) {
+        return JoinError::Clock(error);
+    }
     let is_impostor = error.source.is::<Impostor>()
         || matches!(
             tls_error(&error),
             Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)
         );
     if error.step == DialStep::Tls && is_impostor { impostor(error) } else { JoinError::Unreached(error) }
+}
+
+impl JoinError {
+    /// Returns why a handshake or a certificate was refused here, in words, if that is what happened.
+    #[must_use]
+    pub fn cause(&self) -> Option<String> {
+        let refused = match self {
+            Self::NotTheAuthority(error) | Self::Untrusted(error) | Self::Clock(error) => tls_error(error)?,
+            Self::Certificate(IssuedError::Signature(error)) | Self::Early(error) => error,
+            _ => return None,
+        };
+        let known = match refused {
+            rustls::Error::InvalidCertificate(refusal) => NotTheAuthority::cause(refusal),
+            _ => None,
+        };
+        Some(known.map_or_else(|| refused.to_string(), |cause| cause.to_string()))
+    }
+}
+
+impl From<IssuedError> for JoinError {
+    fn from(error: IssuedError) -> Self {
+        match error {
+            IssuedError::Signature(error) if is_about_time(&error) => Self::Early(error),
+            other => Self::Certificate(other),
+        }
+    }
 }
 
 /// Why no certificate was received.
@@ -183,6 +212,12 @@ pub enum JoinError {
     /// The server did not prove to be the authority by a root that is trusted.
     #[error("the server did not prove to be the authority by a root that is trusted here")]
     Untrusted(#[source] DialError),
+    /// The certificate that the server showed is not valid at this time, and nothing else is wrong with it.
+    #[error("by this machine's clock, the authority's certificate is not valid now; nothing was sent")]
+    Clock(#[source] DialError),
+    /// The received certificate is not valid at this time, and nothing else is wrong with it.
+    #[error("by this machine's clock, the certificate that the authority has sent is not valid now")]
+    Early(#[source] rustls::Error),
     /// No connection came about within [`CONNECT_TIMEOUT`].
     #[error("the authority was not reached within {CONNECT_TIMEOUT:?}")]
     Unreached(#[source] DialError),
@@ -191,7 +226,7 @@ pub enum JoinError {
     Refused(Status),
     /// The received certificate can't be used.
     #[error("the certificate that the authority has sent can't be used")]
-    Certificate(#[from] IssuedError),
+    Certificate(#[source] IssuedError),
     /// The received certificate is for another role.
     #[error("the certificate that the authority has sent is not a {expected}'s")]
     WrongRole {
@@ -207,4 +242,33 @@ pub enum JoinError {
     /// The TLS configuration can't be built.
     #[error(transparent)]
     Tls(#[from] TlsError),
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::{AlertDescription, CertificateError, Error};
+
+    use super::*;
+
+    fn told(error: Error) -> JoinError {
+        let target = "ca.example.org:7442".parse().unwrap();
+        not_connected(
+            DialError { step: DialStep::Tls, target, source: Box::new(error) },
+            JoinError::NotTheAuthority,
+        )
+    }
+
+    #[test]
+    fn a_clock_an_impostor_and_an_alert_are_told_apart_with_their_causes() {
+        for time in [CertificateError::Expired, CertificateError::NotValidYet] {
+            let error = told(Error::InvalidCertificate(time));
+            assert!(matches!(error, JoinError::Clock(_)), "{error:?}");
+            assert!(error.cause().is_some_and(|cause| cause.contains("certificate")), "{error:?}");
+        }
+        let error = told(NotTheAuthority::Root.into());
+        assert!(matches!(error, JoinError::NotTheAuthority(_)), "{error:?}");
+        assert_eq!(error.cause(), Some(NotTheAuthority::Root.to_string()));
+        let error = told(Error::AlertReceived(AlertDescription::CertificateExpired));
+        assert!(matches!(error, JoinError::Unreached(_)), "{error:?}");
+    }
 }

@@ -9,6 +9,7 @@
 //! take long.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature};
@@ -58,6 +59,17 @@ pub enum NotTheAuthority {
     Identity,
 }
 
+/// Returns whether a certificate was refused because it has ended or is not valid yet.
+pub(crate) fn is_about_time(error: &Error) -> bool {
+    use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
+    matches!(
+        error,
+        Error::InvalidCertificate(
+            Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. }
+        )
+    )
+}
+
 impl NotTheAuthority {
     /// Returns whether this is why a certificate was refused, and how.
     #[must_use]
@@ -90,12 +102,26 @@ impl ServerCertVerifier for PinnedVerifier {
         }
         let root = root.clone().into_owned();
         let verifier = anchored_verifier(&root).map_err(|_| NotTheAuthority::Root)?;
-        let verified = verifier.verify_server_cert(leaf, &[], name, ocsp_response, now)?;
-        // webpki has compared the DNS name. The SPIFFE ID is the identity.
-        match PeerCertificate::from_der(leaf, &self.domain) {
-            Ok(peer) if peer.identity() == Identity::Authority => {}
-            _ => return Err(NotTheAuthority::Identity.into()),
+        let verified = verifier.verify_server_cert(leaf, &[], name, ocsp_response, now);
+        if let Err(error) = &verified
+            && !is_about_time(error)
+        {
+            return verified;
         }
+        // webpki has compared the DNS name. The SPIFFE ID is the identity.
+        let Ok(peer) = PeerCertificate::from_der(leaf, &self.domain) else {
+            return Err(NotTheAuthority::Identity.into());
+        };
+        if peer.identity() != Identity::Authority {
+            return Err(NotTheAuthority::Identity.into());
+        }
+        if verified.is_err() {
+            // webpki looks at the time first, also of a certificate that the root has not signed.
+            let end = u64::try_from(peer.not_after().unix_timestamp()).unwrap_or(0);
+            let at_its_end = UnixTime::since_unix_epoch(Duration::from_secs(end));
+            verifier.verify_server_cert(leaf, &[], name, ocsp_response, at_its_end)?;
+        }
+        let verified = verified?;
         // Fails only if it is set, and then it is the same root.
         let _ = self.root.set(root);
         Ok(verified)
@@ -121,5 +147,36 @@ impl ServerCertVerifier for PinnedVerifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::trust::tests::{NOW, Root};
+
+    fn verified(code_of: &Root, signer: &Root, identity: Identity, at: time::OffsetDateTime) -> Error {
+        let leaf = signer.leaf_valid(identity, datetime!(2026-05-01 00:00 UTC), datetime!(2026-05-31 00:00 UTC));
+        let verifier = PinnedVerifier::new(RootPin::of(&code_of.certificate), TrustDomain::default());
+        let name = ServerName::try_from("authority.souk.internal").unwrap();
+        let seconds = Duration::from_secs(at.unix_timestamp().cast_unsigned());
+        let at = UnixTime::since_unix_epoch(seconds);
+        let root = [code_of.certificate.clone()];
+        let error = verifier.verify_server_cert(&leaf, &root, &name, &[], at).unwrap_err();
+        assert!(verifier.root().is_none());
+        error
+    }
+
+    #[test]
+    fn a_clock_that_is_off_is_told_from_another_authority() {
+        let (root, other) = (Root::new("one"), Root::new("one"));
+        for at in [NOW, datetime!(2026-04-01 00:00 UTC)] {
+            assert!(is_about_time(&verified(&root, &root, Identity::Authority, at)));
+            // Nobody is sent to the clock by a server that would be refused anyway.
+            assert!(!is_about_time(&verified(&root, &other, Identity::Authority, at)));
+            assert!(!is_about_time(&verified(&root, &root, Identity::Market, at)));
+        }
     }
 }

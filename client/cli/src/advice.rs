@@ -133,6 +133,9 @@ pub(crate) fn of_renewal(error: &RenewalError, description: &Description, audien
     let again = || join_again(description, audience);
     match error {
         RenewalError::Context(error) => of_context(error, audience).unwrap_or_else(again),
+        RenewalError::Authority(JoinError::Clock(_) | JoinError::Early(_)) => {
+            "check this machine's clock; if it is right, tell the market's operator".to_owned()
+        }
         RenewalError::Authority(JoinError::Unreached(_)) => reach_authority(description),
         _ => again(),
     }

@@ -1,6 +1,7 @@
 //! Unary calls, with a deadline and retries.
 
 use http::uri::PathAndQuery;
+use souk_enrolment::trust::fetch::MAX_TRUST_MESSAGE_BYTES;
 use souk_proto::{
     Unary,
     v1::{account_service_server, admin_service_server, trust_service_server},
@@ -23,9 +24,6 @@ const WITHOUT_TOKEN: [&str; 3] = [
     admin_service_server::SERVICE_NAME,
     trust_service_server::SERVICE_NAME,
 ];
-
-/// The maximum size of an answer with a trust bundle: 4 MiB, and a little for its frame.
-const MAX_TRUST_BYTES: usize = 5 * 1024 * 1024;
 
 impl Connection {
     /// Makes a unary call, with a deadline and retries. The type of the request decides the RPC.
@@ -140,7 +138,7 @@ impl Connection {
             if WITHOUT_TOKEN.contains(&R::SERVICE) { &self.shared.account } else { &self.shared.session };
         let mut client = tonic::client::Grpc::new(self.via(session));
         if R::SERVICE == trust_service_server::SERVICE_NAME {
-            client = client.max_decoding_message_size(MAX_TRUST_BYTES);
+            client = client.max_decoding_message_size(MAX_TRUST_MESSAGE_BYTES);
         }
         client
             .ready()

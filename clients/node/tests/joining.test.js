@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { mkdtempSync, readdirSync, statSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { test } from "node:test";
@@ -46,6 +46,14 @@ test("a damaged code is refused before anything is sent", () => {
     assert.throws(() => decode(good.slice(0, at) + swapped + good.slice(at + 1)));
   }
   for (const text of ["", "hello", good.slice(0, -1), "souk1", code({ version: 2 })]) assert.throws(() => decode(text));
+});
+
+test("a folder that others may write to is refused before anything is sent", async () => {
+  const folder = home();
+  mkdirSync(folder);
+  chmodSync(folder, 0o770);
+  for (const given of [undefined, folder]) await assert.rejects(join(code(), { folder: given }), /others may write/);
+  assert.deepEqual(readdirSync(folder), []);
 });
 
 test("a code brings an account and may be used again here", { skip }, async () => {

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 import souk  # noqa: E402
@@ -43,6 +44,19 @@ class Codes(unittest.TestCase):
                 Invitation.decode(text)
 
 
+class Folders(unittest.TestCase):
+    def test_a_folder_that_others_may_write_to_is_refused_before_anything_is_sent(self):
+        with tempfile.TemporaryDirectory() as folder:
+            home = Path(folder) / "souk"
+            home.mkdir(mode=0o700)
+            home.chmod(0o770)
+            os.environ["XDG_CONFIG_HOME"] = folder
+            for given in (None, home):
+                with self.assertRaises(PermissionError):
+                    souk.join(code(), folder=given)
+            self.assertEqual(list(home.iterdir()), [])
+
+
 @unittest.skipUnless("CODE_BUYER" in os.environ, "needs a market with an authority")
 class Joins(unittest.TestCase):
     def setUp(self):
@@ -67,8 +81,12 @@ class Joins(unittest.TestCase):
     def test_another_role_than_expected_is_refused_and_the_code_stays_good(self):
         with self.assertRaises(Exception):
             souk.join(os.environ["CODE_SELLER"], role="buyer")
-        client = souk.join(os.environ["CODE_SELLER"], role="seller", folder=self.home / "shop")
+        registering = mock.patch.object(souk.Souk, "register", autospec=True, side_effect=souk.Souk.register)
+        with registering as register:
+            client = souk.join(os.environ["CODE_SELLER"], role="seller", folder=self.home / "shop")
         self.assertEqual(client.credentials.role, "seller")
+        # The name of the invitation, and not that of the folder.
+        self.assertNotEqual(register.call_args.args[1], "shop")
         client.close()
 
     def test_another_authority_gets_nothing(self):

@@ -138,3 +138,41 @@ fn record(locked: &Locked, clock: Clock, random: Random) -> Result<(), RenewalEr
     let record = Record { trust_at: Some(clock.now()), ..Record::read(context) };
     Ok(record.write(context, random.uuid_v4())?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trust::tests::{NOW, Root, bundle, signed, trusting_sequence};
+
+    #[test]
+    fn bundles_that_another_process_has_overtaken_are_no_lie() {
+        let root = Root::new("one");
+        let chain: Vec<_> =
+            [6, 7].map(|number| signed(&bundle(number, vec![root.with_list(8)]), &[&root])).into();
+        // Asked with 5; meanwhile, another process has taken 8, or the same chain.
+        for present in [8, 7] {
+            let trusted = match present {
+                8 => trusting_sequence(&root, 8),
+                _ => follow(&trusting_sequence(&root, 5), 5, &chain, NOW).unwrap().unwrap().trusted().clone(),
+            };
+            assert!(follow(&trusted, 5, &chain, NOW).unwrap().is_none(), "{present}");
+        }
+        // Asked with 7 or 8, the market answers with something older.
+        for known in [7, 8] {
+            let refused = follow(&trusting_sequence(&root, 8), known, &chain[..1], NOW).unwrap_err();
+            assert!(matches!(refused, RenewalError::Trust(Refused::Older { .. })), "{refused}");
+        }
+    }
+
+    #[test]
+    fn an_overtaken_chain_may_begin_with_roots_that_were_retired() {
+        let [old, new] = ["one", "two"].map(Root::new);
+        let chain = [
+            signed(&bundle(6, vec![old.with_list(9)]), &[&old]),
+            signed(&bundle(9, vec![new.with_list(4)]), &[&new]),
+        ];
+        let trusted = trusting_sequence(&new, 8);
+        let taken = follow(&trusted, 5, &chain, NOW).unwrap().unwrap();
+        assert_eq!(taken.trusted().sequence(), 9);
+    }
+}

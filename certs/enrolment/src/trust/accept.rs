@@ -157,7 +157,7 @@ impl Accepted {
         &self.bundle
     }
 
-    /// Returns the bundle with its signatures, to be kept and passed on.
+    /// Returns the bundle with the signatures of the roots that were trusted or are trusted now, to be kept and passed on.
     #[must_use]
     pub fn signed(&self) -> &SignedBundle {
         &self.signed
@@ -202,13 +202,15 @@ pub fn accept(trusted: &Trusted, offered: &SignedBundle, now: OffsetDateTime) ->
         return Err(Refused::OlderList);
     }
     let last = Last { sequence: bundle.sequence, fingerprint: offered.fingerprint() };
+    let known = trusted.roots.iter().chain(bundle.roots.iter().map(|root| &root.certificate));
+    let signed = offered.with_signatures_of(known);
     let trusted = Trusted {
         domain: trusted.domain.clone(),
         roots: bundle.roots.iter().map(|root| root.certificate.clone()).collect(),
         lists: bundle.roots.iter().filter_map(|root| List::of(&root.list)).collect(),
         last: Some(last),
     };
-    Ok(Accepted { bundle, signed: offered.clone(), trusted })
+    Ok(Accepted { bundle, signed, trusted })
 }
 
 fn check_sequence(

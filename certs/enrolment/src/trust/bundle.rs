@@ -10,6 +10,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use prost::Message as _;
 use rcgen::SigningKey;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
+use souk_certs::credentials::{MAX_DER_BYTES, MAX_FILE_BYTES};
 use souk_certs::identity::TrustDomain;
 use souk_certs::pem;
 use souk_proto::v1;
@@ -21,8 +22,9 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 /// What precedes the encoded bundle in the text that is signed.
 pub const PREFIX: &[u8] = b"souk trust bundle v1\n";
 
-/// Maximum size of an encoded bundle: the lists of all roots with about 100,000 entries together.
-pub const MAX_BUNDLE_BYTES: usize = 4 * 1024 * 1024;
+/// Maximum size of an encoded bundle: the lists of all roots with about 100,000 entries together. What is accepted is
+/// written to files, which must be readable again.
+pub const MAX_BUNDLE_BYTES: usize = MAX_DER_BYTES;
 
 /// Maximum number of roots in a bundle. During a change of root there are two.
 pub const MAX_ROOTS: usize = 4;
@@ -35,6 +37,21 @@ pub const MAX_AUTHORITIES: usize = 8;
 
 /// Maximum number of signatures that are looked at: one for each root, and one for each root before a change.
 const MAX_SIGNATURES: usize = 2 * MAX_ROOTS;
+
+/// Maximum size of a signature. In DER, one with a P-256 key has at most 72 bytes.
+const MAX_SIGNATURE_BYTES: usize = 80;
+
+/// Size of a SHA-256, by which a signature names its root.
+const PRINT_BYTES: usize = 32;
+
+/// Maximum size of what surrounds a bundle or a signature in the encoded message.
+const FRAME_BYTES: usize = 16;
+
+/// Maximum size of an encoded bundle with its signatures.
+pub const MAX_SIGNED_BYTES: usize =
+    MAX_BUNDLE_BYTES + FRAME_BYTES + MAX_SIGNATURES * (PRINT_BYTES + MAX_SIGNATURE_BYTES + FRAME_BYTES);
+
+const _: () = assert!(MAX_SIGNED_BYTES as u64 <= MAX_FILE_BYTES, "an accepted bundle must be readable");
 
 /// The contents of a bundle, checked for their form: 1 to [`MAX_ROOTS`] CA certificates with different names, and exactly
 /// one revocation list of each that the root has signed and numbered.
@@ -72,7 +89,7 @@ pub struct SignedBundle {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct RootSignature {
-    root_sha256: Vec<u8>,
+    root_sha256: [u8; PRINT_BYTES],
     ecdsa_p256_sha256: Vec<u8>,
 }
 
@@ -123,7 +140,7 @@ impl TrustBundle {
         for (root, key) in signers {
             let signature = key.sign(&text).map_err(|_| BundleError::Sign)?;
             signatures
-                .push(RootSignature { root_sha256: sha256(root).to_vec(), ecdsa_p256_sha256: signature });
+                .push(RootSignature { root_sha256: sha256(root), ecdsa_p256_sha256: signature });
         }
         let signed = SignedBundle { bytes, signatures };
         // What nobody would take must not be published.
@@ -204,14 +221,30 @@ impl SignedBundle {
     /// Returns whether the holder of this root's key has signed the bundle.
     #[must_use]
     pub fn is_signed_by(&self, root: &CertificateDer<'_>) -> bool {
-        let Ok((_, certificate)) = X509Certificate::from_der(root) else { return false };
+        self.signature_of(root).is_some()
+    }
+
+    /// Returns the bundle with no signatures but those of these roots. Others say nothing here, and whoever hands a bundle
+    /// over can add any.
+    pub(super) fn with_signatures_of<'a>(&self, roots: impl Iterator<Item = &'a CertificateDer<'a>>) -> Self {
+        let mut signatures: Vec<RootSignature> = Vec::new();
+        for signature in roots.filter_map(|root| self.signature_of(root)) {
+            if !signatures.contains(signature) {
+                signatures.push(signature.clone());
+            }
+        }
+        Self { bytes: self.bytes.clone(), signatures }
+    }
+
+    fn signature_of(&self, root: &CertificateDer<'_>) -> Option<&RootSignature> {
+        let (_, certificate) = X509Certificate::from_der(root).ok()?;
         let key = certificate.public_key().subject_public_key.data.as_ref();
         let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, key);
         let (print, text) = (sha256(root), signed_text(&self.bytes));
         self.signatures
             .iter()
             .filter(|signature| signature.root_sha256 == print)
-            .any(|signature| key.verify(&text, &signature.ecdsa_p256_sha256).is_ok())
+            .find(|signature| key.verify(&text, &signature.ecdsa_p256_sha256).is_ok())
     }
 
     /// Returns the length of the encoded bundle in bytes, without its signatures.
@@ -247,7 +280,7 @@ impl From<SignedBundle> for v1::SignedTrustBundle {
     fn from(signed: SignedBundle) -> Self {
         let signatures = signed.signatures.into_iter();
         let signatures = signatures.map(|RootSignature { root_sha256, ecdsa_p256_sha256 }| {
-            v1::TrustSignature { root_sha256, ecdsa_p256_sha256 }
+            v1::TrustSignature { root_sha256: root_sha256.to_vec(), ecdsa_p256_sha256 }
         });
         Self { bundle: signed.bytes, signatures: signatures.collect() }
     }
@@ -263,11 +296,23 @@ impl TryFrom<v1::SignedTrustBundle> for SignedBundle {
         if wire.signatures.len() > MAX_SIGNATURES {
             return Err(BundleError::Malformed("it has too many signatures"));
         }
-        let signatures = wire.signatures.into_iter();
-        let signatures = signatures.map(|v1::TrustSignature { root_sha256, ecdsa_p256_sha256 }| {
-            RootSignature { root_sha256, ecdsa_p256_sha256 }
-        });
-        Ok(Self { bytes: wire.bundle, signatures: signatures.collect() })
+        let signatures = wire.signatures.into_iter().map(RootSignature::try_from);
+        Ok(Self { bytes: wire.bundle, signatures: signatures.collect::<Result<_, _>>()? })
+    }
+}
+
+impl TryFrom<v1::TrustSignature> for RootSignature {
+    type Error = BundleError;
+
+    fn try_from(wire: v1::TrustSignature) -> Result<Self, BundleError> {
+        let v1::TrustSignature { root_sha256, ecdsa_p256_sha256 } = wire;
+        if ecdsa_p256_sha256.len() > MAX_SIGNATURE_BYTES {
+            return Err(BundleError::Malformed("one of its signatures is too long"));
+        }
+        let root_sha256 = root_sha256
+            .try_into()
+            .map_err(|_| BundleError::Malformed("one of its signatures does not name a root"))?;
+        Ok(Self { root_sha256, ecdsa_p256_sha256 })
     }
 }
 
@@ -320,8 +365,8 @@ fn signed_text(bytes: &[u8]) -> Vec<u8> {
     [PREFIX, bytes].concat()
 }
 
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let mut print = [0; 32];
+fn sha256(bytes: &[u8]) -> [u8; PRINT_BYTES] {
+    let mut print = [0; PRINT_BYTES];
     print.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
     print
 }

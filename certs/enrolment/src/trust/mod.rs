@@ -13,7 +13,7 @@ pub mod bundle;
 pub mod fetch;
 pub mod keep;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod walk;
 
 pub use accept::{Accepted, Refused, Trusted, accept};

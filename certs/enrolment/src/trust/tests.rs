@@ -2,9 +2,9 @@
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose,
-    IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
+    IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber,
 };
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use souk_certs::identity::{Identity, TrustDomain};
 use souk_proto::v1;
 use time::macros::datetime;
@@ -12,18 +12,20 @@ use time::{Duration, OffsetDateTime};
 
 use super::accept::{MAX_AHEAD, Refused, Trusted, accept};
 use super::bundle::{BundleError, MAX_BUNDLE_BYTES, MAX_ROOTS, SignedBundle, TrustBundle, TrustedRoot};
+use super::keep::{install, trusted_by};
 use super::walk::{CATCH_UP_GRACE, MAX_WALK, WalkRefused, walk};
+use crate::context::{Context, Generation};
 
-const NOW: OffsetDateTime = datetime!(2026-06-01 12:00 UTC);
+pub(crate) const NOW: OffsetDateTime = datetime!(2026-06-01 12:00 UTC);
 
 /// A root with its key.
-struct Root {
-    certificate: CertificateDer<'static>,
+pub(crate) struct Root {
+    pub(crate) certificate: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Root {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -34,20 +36,39 @@ impl Root {
         Self { certificate, issuer }
     }
 
-    fn with_list(&self, number: u64) -> TrustedRoot {
+    pub(crate) fn with_list(&self, number: u64) -> TrustedRoot {
+        TrustedRoot { certificate: self.certificate.clone(), list: self.with_list_of(number, 0) }
+    }
+
+    /// Signs a list with so many entries.
+    fn with_list_of(&self, number: u64, revoked: u64) -> CertificateRevocationListDer<'static> {
+        let entry = |serial: u64| RevokedCertParams {
+            serial_number: [[0x7f; 12].as_slice(), &serial.to_be_bytes()].concat().into(),
+            revocation_time: NOW,
+            reason_code: None,
+            invalidity_date: None,
+        };
         let list = CertificateRevocationListParams {
             this_update: NOW,
             next_update: NOW + Duration::days(30),
             crl_number: SerialNumber::from(number),
             issuing_distribution_point: None,
-            revoked_certs: Vec::new(),
+            revoked_certs: (0..revoked).map(entry).collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         };
-        let list = list.signed_by(&self.issuer).unwrap().der().clone();
-        TrustedRoot { certificate: self.certificate.clone(), list }
+        list.signed_by(&self.issuer).unwrap().der().clone()
     }
 
     fn leaf(&self, identity: Identity) -> CertificateDer<'static> {
+        self.leaf_valid(identity, NOW - Duration::days(1), NOW + Duration::days(90))
+    }
+
+    pub(crate) fn leaf_valid(
+        &self,
+        identity: Identity,
+        from: OffsetDateTime,
+        until: OffsetDateTime,
+    ) -> CertificateDer<'static> {
         let domain = TrustDomain::default();
         let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
         let mut params = CertificateParams::new(vec![identity.dns_name(&domain)]).unwrap();
@@ -56,11 +77,12 @@ impl Root {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
+        (params.not_before, params.not_after) = (from, until);
         params.signed_by(&key, &self.issuer).unwrap().der().clone()
     }
 }
 
-fn bundle(sequence: i64, roots: Vec<TrustedRoot>) -> TrustBundle {
+pub(crate) fn bundle(sequence: i64, roots: Vec<TrustedRoot>) -> TrustBundle {
     TrustBundle {
         sequence,
         trust_domain: TrustDomain::default(),
@@ -71,14 +93,19 @@ fn bundle(sequence: i64, roots: Vec<TrustedRoot>) -> TrustBundle {
     }
 }
 
-fn signed(bundle: &TrustBundle, signers: &[&Root]) -> SignedBundle {
+pub(crate) fn signed(bundle: &TrustBundle, signers: &[&Root]) -> SignedBundle {
     let signers: Vec<_> = signers.iter().map(|root| (&root.certificate, root.issuer.key())).collect();
     bundle.sign(&signers).unwrap()
 }
 
 /// What is trusted with bundle 5 of this root, whose list is number 7.
 fn trusting(root: &Root) -> Trusted {
-    let contents = bundle(5, vec![root.with_list(7)]);
+    trusting_sequence(root, 5)
+}
+
+/// What is trusted with a bundle of this number; the root's list is number 7.
+pub(crate) fn trusting_sequence(root: &Root, sequence: i64) -> Trusted {
+    let contents = bundle(sequence, vec![root.with_list(7)]);
     let stored = signed(&contents, &[root]);
     let list = contents.roots[0].list.clone();
     Trusted::in_use(TrustDomain::default(), std::slice::from_ref(&root.certificate), &[list], Some(&stored))
@@ -132,6 +159,55 @@ fn forged_bundle_is_refused() {
     wire.signatures[0].root_sha256.clone_from(&good.signatures[0].root_sha256);
     let renamed = SignedBundle::try_from(wire).unwrap();
     assert_eq!(accept(&trusted, &renamed, NOW).unwrap_err(), Refused::Forged);
+}
+
+#[test]
+fn a_market_can_not_pad_a_bundle_with_signatures() {
+    let root = Root::new("one");
+    let genuine = v1::SignedTrustBundle::from(signed(&bundle(6, vec![root.with_list(8)]), &[&root]));
+    let padded = |print: usize, bytes: usize| {
+        let junk = v1::TrustSignature { root_sha256: vec![7; print], ecdsa_p256_sha256: vec![7; bytes] };
+        let mut wire = genuine.clone();
+        wire.signatures.splice(0..0, std::iter::repeat_n(junk, 7));
+        SignedBundle::try_from(wire)
+    };
+    for (print, bytes) in [(32, 600 * 1024), (32, 81), (31, 72), (600 * 1024, 72)] {
+        assert!(matches!(padded(print, bytes), Err(BundleError::Malformed(_))), "{print}, {bytes}");
+    }
+    // Those of a plausible length are left out of what is kept.
+    let offered = padded(32, 80).unwrap();
+    let accepted = accept(&trusting(&root), &offered, NOW).unwrap();
+    assert_eq!(accepted.signed(), &SignedBundle::try_from(genuine).unwrap());
+}
+
+#[test]
+fn the_largest_bundle_that_is_accepted_can_be_installed_and_read() {
+    let home = tempfile::tempdir().unwrap();
+    let context = Context::at(home.path());
+    let root = Root::new("one");
+    let contents = |sequence, revoked| {
+        let list = root.with_list_of(8, revoked);
+        bundle(sequence, vec![TrustedRoot { certificate: root.certificate.clone(), list }])
+    };
+    let first = contents(5, 0);
+    let locked = context.lock().unwrap();
+    let leaf = root.leaf(Identity::Buyer(uuid::Uuid::nil()));
+    locked
+        .install(&Generation {
+            certificate: souk_certs::pem::encode("CERTIFICATE", &leaf),
+            key: String::new(),
+            roots: first.ca_pem(),
+            lists: first.crl_pem(),
+            trust: signed(&first, &[&root]).to_bytes(),
+        })
+        .unwrap();
+    // An entry with a serial number of 20 bytes takes 41.
+    let large = signed(&contents(6, 4_000_000 / 41), &[&root]);
+    assert!((3_900_000..MAX_BUNDLE_BYTES).contains(&large.size()), "{}", large.size());
+    let domain = TrustDomain::default();
+    let accepted = accept(&trusted_by(&context, &domain).unwrap(), &large, NOW).unwrap();
+    assert!(install(&locked, &accepted, uuid::Uuid::nil()).unwrap());
+    assert_eq!(&trusted_by(&context, &domain).unwrap(), accepted.trusted());
 }
 
 #[test]

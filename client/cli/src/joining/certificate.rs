@@ -151,8 +151,16 @@ pub fn refused(error: JoinError, code: &InvitationCode, command: &str) -> Failur
     let authority = code.authority();
     match error {
         JoinError::Key(error) => of_key(error),
+        JoinError::Clock(_) | JoinError::Early(_) => Failure::undone(
+            explained(&error, authority),
+            Some(&format!(
+                "check this machine's clock; if it is right, tell the market's operator. Then run `{command} join` again with \
+                 the same code within 15 minutes"
+            )),
+            exit::IDENTITY,
+        ),
         JoinError::NotTheAuthority(_) => Failure::undone(
-            format!("{error} (connecting to {authority})"),
+            explained(&error, authority),
             Some(
                 "check with the market's operator that the code is for this authority, or ask for a new one",
             ),
@@ -175,7 +183,10 @@ pub fn refused(error: JoinError, code: &InvitationCode, command: &str) -> Failur
             let Some(refusal) = error.refusal().filter(|refusal| refusal.reason().is_some()) else {
                 return Failure::undone(
                     format!("the authority at {authority} did not answer: {error}"),
-                    Some("run the same command again: the code is not used up by that"),
+                    Some(
+                        "run the same command again within 15 minutes: the authority may have bound the code to this machine's \
+                         key already",
+                    ),
                     exit::UNAVAILABLE,
                 );
             };
@@ -192,9 +203,15 @@ pub fn refused(error: JoinError, code: &InvitationCode, command: &str) -> Failur
             }
         }
         other => Failure::undone(
-            other.to_string(),
+            explained(&other, authority),
             Some("tell the market's operator; then run the same command again"),
             exit::IDENTITY,
         ),
     }
+}
+
+/// Words an error with its cause and the server that it is about.
+fn explained(error: &JoinError, authority: &Dial) -> String {
+    let cause = error.cause().map(|cause| format!(": {cause}")).unwrap_or_default();
+    format!("{error} (connecting to {authority}){cause}")
 }
