@@ -186,7 +186,8 @@ pub async fn after_work(
         return problem.or_else(|| refused(context, &record));
     }
     match timeout(RENEWAL_LIMIT, renewal::renew(context, clock, random)).await {
-        Ok(Ok(Outcome::Renewed(_) | Outcome::NotDue | Outcome::Busy)) => problem,
+        Ok(Ok(Outcome::Renewed(_) | Outcome::NotDue)) => problem,
+        Ok(Ok(Outcome::Busy)) => problem.or_else(|| refused(context, &record)),
         Ok(Err(error)) => problem.or_else(|| warning(context, &error, now)),
         Err(_) => {
             let late = format!("the authority did not answer within {RENEWAL_LIMIT:?}");

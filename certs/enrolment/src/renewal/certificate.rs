@@ -29,7 +29,7 @@ pub const ROOT_SETTLES: Duration = Duration::days(1);
 /// What a look at a certificate has led to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is not due yet.
+    /// It is not due yet, or another process has renewed it meanwhile.
     NotDue,
     /// It was renewed; this is the new one.
     Renewed(PeerCertificate),
@@ -213,9 +213,9 @@ async fn ask(
 ) -> Result<Renewed, RenewalError> {
     let mut last = RenewalError::NoAuthority;
     for authority in description.authorities() {
-        match join::renew(authority, credentials, key).await {
-            Err(error @ JoinError::Unreached(_)) => last = error.into(),
-            renewed => return Ok(renewed?),
+        match join::renew(authority, credentials, key).await.map_err(RenewalError::of_call) {
+            Err(error @ RenewalError::Authority(JoinError::Unreached(_))) => last = error,
+            renewed => return renewed,
         }
     }
     Err(last)

@@ -44,6 +44,13 @@ pub enum RenewalError {
     /// The authority was not reached, or refused.
     #[error(transparent)]
     Authority(#[from] JoinError),
+    /// The authority has refused the certificate in the handshake, because it was revoked.
+    #[error("the authority has revoked the certificate")]
+    Revoked,
+    /// The authority has refused the certificate in the handshake, because it does not know its root, not even as a retired
+    /// one.
+    #[error("the authority does not know the root of the certificate any more")]
+    UnknownRoot,
     /// The context names no authority, because that runs no enrolment service.
     #[error("the context names no authority that could renew the certificate")]
     NoAuthority,
@@ -64,25 +71,56 @@ impl RenewalError {
     #[must_use]
     pub fn is_final(&self) -> bool {
         match self {
-            Self::Credentials(error) => matches!(error, CredentialError::Revoked { .. }),
-            Self::Authority(JoinError::Refused(status)) => {
-                let of_copy = [Reason::RenewalSuperseded, Reason::CertificateRevoked, Reason::CertificateRequired];
-                Reason::of(status).is_some_and(|reason| of_copy.contains(&reason))
-                    || tls_error(status).is_some_and(is_final_alert)
-            }
-            Self::Authority(JoinError::Unreached(error)) => tls_error(error).is_some_and(is_final_alert),
+            Self::Revoked | Self::UnknownRoot | Self::Credentials(CredentialError::Revoked { .. }) => true,
+            Self::Authority(JoinError::Refused(status)) => matches!(
+                Reason::of(status),
+                Some(Reason::RenewalSuperseded | Reason::CertificateRevoked | Reason::CertificateRequired)
+            ),
             _ => false,
         }
     }
-}
 
-/// Returns whether the authority has refused the certificate itself, in the handshake.
-fn is_final_alert(error: &rustls::Error) -> bool {
-    use rustls::AlertDescription::{CertificateRevoked, UnknownCA};
-    matches!(error, rustls::Error::AlertReceived(CertificateRevoked | UnknownCA))
+    /// Converts an error of the call. What the authority says about the certificate in the handshake is told from an authority
+    /// that was not reached.
+    fn of_call(error: JoinError) -> Self {
+        use rustls::AlertDescription::{CertificateRevoked, UnknownCA};
+        let tls = match &error {
+            JoinError::Unreached(dial) => tls_error(dial),
+            JoinError::Refused(status) => tls_error(status),
+            _ => None,
+        };
+        match tls {
+            Some(rustls::Error::AlertReceived(CertificateRevoked)) => Self::Revoked,
+            Some(rustls::Error::AlertReceived(UnknownCA)) => Self::UnknownRoot,
+            _ => error.into(),
+        }
+    }
 }
 
 /// Reads what a context is for.
 fn described(context: &Context) -> Result<Description, ContextError> {
     context.description()?.ok_or_else(|| ContextError::Incomplete { path: context.folder().to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::{AlertDescription, Error};
+    use souk_certs::connector::{DialError, DialStep};
+
+    use super::*;
+
+    #[test]
+    fn what_the_authority_says_in_the_handshake_is_final_and_silence_is_not() {
+        let of_alert = |alert| {
+            let source = Box::new(Error::AlertReceived(alert));
+            let target = "ca.example.org:7442".parse().unwrap();
+            RenewalError::of_call(JoinError::Unreached(DialError { step: DialStep::Tls, target, source }))
+        };
+        let revoked = of_alert(AlertDescription::CertificateRevoked);
+        assert!(revoked.is_final() && revoked.to_string().contains("revoked"), "{revoked}");
+        assert!(of_alert(AlertDescription::UnknownCA).is_final());
+        let passing = of_alert(AlertDescription::InternalError);
+        assert!(!passing.is_final() && matches!(passing, RenewalError::Authority(JoinError::Unreached(_))));
+        assert!(!RenewalError::NoAuthority.is_final());
+    }
 }

@@ -169,7 +169,7 @@ mod tests {
         let [old, new] = ["one", "two"].map(Root::new);
         let chain = [
             signed(&bundle(6, vec![old.with_list(9)]), &[&old]),
-            signed(&bundle(9, vec![new.with_list(4)]), &[&new]),
+            signed(&bundle(9, vec![new.with_list(8)]), &[&new]),
         ];
         let trusted = trusting_sequence(&new, 8);
         let taken = follow(&trusted, 5, &chain, NOW).unwrap().unwrap();

@@ -226,7 +226,10 @@ impl SignedBundle {
 
     /// Returns the bundle with no signatures but those of these roots. Others say nothing here, and whoever hands a bundle
     /// over can add any.
-    pub(super) fn with_signatures_of<'a>(&self, roots: impl Iterator<Item = &'a CertificateDer<'a>>) -> Self {
+    pub(super) fn with_signatures_of<'a>(
+        &self,
+        roots: impl Iterator<Item = &'a CertificateDer<'static>>,
+    ) -> Self {
         let mut signatures: Vec<RootSignature> = Vec::new();
         for signature in roots.filter_map(|root| self.signature_of(root)) {
             if !signatures.contains(signature) {
