@@ -6,7 +6,7 @@ use serde_json::json;
 use souk_certs::{clock, identity::Role};
 use souk_enrolment::{
     context::{Description, Generation},
-    renewal::Record,
+    renewal::{Record, known_sequence},
 };
 use souk_testkit::{authority::LocalAuthority, screen::Screen, terminal::Terminal};
 use time::Duration;
@@ -259,6 +259,22 @@ async fn a_certificate_that_has_ended_is_renewed_by_the_next_command() {
     assert!(ran.code == 0 && ran.err.contains("had ended and was renewed, valid until"), "{ran:?}");
     let ran = bob.run(&["orders"]).await;
     assert!(ran.code == 0 && !ran.err.contains("renewed"), "{ran:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_and_the_news_that_come_with_it_are_one_generation() {
+    let mut town = Town::open().await;
+    let bob = Terminal::bare(BUYER);
+    let due = town.authority.issue_ago(Role::Buyer, "bob", Duration::days(70));
+    bob.add_renewed_context("bob", &due, &town.authority);
+    let before = known_sequence(&bob.context("bob")).expect("a bundle");
+    town.authority.stop().await;
+    town.authority.pki().refresh_crl(clock::now()).expect("a list");
+    town.authority.start().await;
+    assert_eq!(bob.run(&["register", "Bob"]).await.code, 0);
+    // Readers of the generation before still find it.
+    assert_eq!(number(&bob), 2);
+    assert!(known_sequence(&bob.context("bob")).expect("a bundle") > before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
