@@ -35,7 +35,8 @@ pub struct PublishedKeys {
     present: Arc<ArcSwap<Credentials>>,
     /// The rows as last read.
     rows: Mutex<Arc<[PublishedKey]>>,
-    /// The ids of those that did not count, so that each is reported once.
+    /// The ids of those that did not count, so that each is reported once. Held while the rows are judged, so that there is
+    /// one judgement at a time.
     discounted: Mutex<BTreeSet<String>>,
     /// When the store was last read. Held during a read, so that there is one at a time.
     read_at: tokio::sync::Mutex<Option<Instant>>,
@@ -131,9 +132,10 @@ impl PublishedKeys {
     /// before may be invalid now. To be called after a change of the credentials: one of the rows may be signed with a
     /// certificate that has been revoked.
     pub fn judge(&self) -> bool {
+        // Before anything is read: the last to hold the lock decides, so it must have the newest rows and credentials.
+        let mut known = self.discounted.lock().unwrap_or_else(PoisonError::into_inner);
         let (rows, credentials, now) = (self.rows(), self.present.load(), self.clock.now());
         let (mut keys, mut discounted) = (Vec::with_capacity(rows.len()), BTreeSet::new());
-        let mut known = self.discounted.lock().unwrap_or_else(PoisonError::into_inner);
         for row in rows.iter() {
             match market_key::judged(row, &credentials, now) {
                 Ok(key) => keys.push(key),

@@ -1,6 +1,10 @@
 //! Which published keys count, and that two markets on a store verify each other's tokens.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    sync::{Barrier, Mutex, OnceLock, PoisonError},
+    thread,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use souk_authority::pki::IssueOptions;
@@ -109,6 +113,49 @@ async fn row_counts_while_its_certificate_stands() {
     assert!(two.here.tokens.generation() > generation);
 }
 
+/// How long a judgement that was overtaken waits for the one that overtook it, which a correct one keeps waiting.
+const OVERTAKEN: Duration = Duration::from_millis(300);
+
+/// A point in a judgement, after it has begun and before it has read the time, at which a test does something else.
+static IN_JUDGEMENT: OnceLock<Barrier> = OnceLock::new();
+
+#[tokio::test]
+async fn judgement_by_old_credentials_does_not_come_last() {
+    let mut two = Two::open();
+    two.there.published.refresh().await.unwrap();
+    let key = two.there.tokens.own_key().id;
+    let (tokens, present) = (Arc::clone(&two.here.tokens), Arc::clone(&two.here.present));
+    // Stops the first judgement on a thread of this name, and goes on after a while.
+    let clock = Clock::new(|| {
+        if thread::current().name() == Some("early")
+            && let Some(reached) = IN_JUDGEMENT.get()
+        {
+            reached.wait();
+            thread::park_timeout(OVERTAKEN);
+        }
+        at(0)
+    });
+    let published =
+        PublishedKeys::new(Arc::clone(&two.store), (Arc::clone(&tokens), true), Arc::clone(&present), clock);
+    published.refresh().await.unwrap();
+    assert!(tokens.knows(&key));
+    two.pki.revoke("market", begin()).unwrap();
+    two.pki.renew("market", true, begin()).unwrap();
+    let renewed = load(&two.pki.market().unwrap().files());
+    let reached = IN_JUDGEMENT.get_or_init(|| Barrier::new(2));
+    thread::scope(|scope| {
+        let early = thread::Builder::new().name("early".to_owned()).spawn_scoped(scope, || published.judge());
+        let early = early.unwrap();
+        reached.wait();
+        // As the component that takes over changed files does.
+        present.store(Arc::new(renewed));
+        published.judge();
+        early.thread().unpark();
+        early.join().unwrap();
+    });
+    assert!(!tokens.knows(&key), "the revoked market's key counts again");
+}
+
 #[tokio::test]
 async fn planted_row_does_not_count() {
     let mut two = Two::open();
@@ -186,10 +233,10 @@ async fn unknown_keys_cause_one_read_a_second_in_all() {
     let looks = || (0..100).map(|_| market.published.look_up());
     futures::future::join_all(looks()).await;
     assert_eq!(reads(), 1);
-    tokio::time::advance(std::time::Duration::from_millis(999)).await;
+    tokio::time::advance(Duration::from_millis(999)).await;
     futures::future::join_all(looks()).await;
     assert_eq!(reads(), 1);
-    tokio::time::advance(std::time::Duration::from_millis(1)).await;
+    tokio::time::advance(Duration::from_millis(1)).await;
     futures::future::join_all(looks()).await;
     assert_eq!(reads(), 2);
 }
