@@ -120,6 +120,26 @@ impl TokenKeys {
         file::replace(path, pem.as_bytes(), Secrecy::Secret, unique).map_err(unwritable)
     }
 
+    /// Returns the key that is to follow, which waits in a file of its own, or makes it. The same key is returned until it is
+    /// [adopted](Self::adopt), however often the rotation is tried. `unique` is a new id, for the name of a temporary file.
+    pub(crate) fn prepare(path: &Path, unique: Uuid) -> Result<Self, TokenKeyError> {
+        // One that can't be used has signed nothing yet.
+        if let Some(waiting) = fs::read(path).ok().and_then(|pem| Self::from_pem(&pem)) {
+            return Ok(waiting);
+        }
+        let pem = Self::generate()?;
+        Self::save(path, &pem, unique)?;
+        Self::from_pem(pem.as_bytes()).ok_or_else(|| TokenKeyError::NotAKey { path: path.to_owned() })
+    }
+
+    /// Puts a prepared key in the place of the one that signs, in one step.
+    pub(crate) fn adopt(prepared: &Path, path: &Path) -> Result<(), TokenKeyError> {
+        let unwritable = |source| TokenKeyError::Unwritable { path: path.to_owned(), source };
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        // Without the flush, the rename may be lost in a crash.
+        fs::rename(prepared, path).and_then(|()| fs::File::open(folder)?.sync_all()).map_err(unwritable)
+    }
+
     /// Returns whether both verify the same tokens.
     pub(super) fn accepts_the_same_as(&self, other: &Self) -> bool {
         // The id is a hash of the public key, so equal ids mean equal keys.

@@ -105,7 +105,12 @@ pub struct TokenKeyFiles {
 }
 
 impl TokenKeyFiles {
-    /// Returns both paths, to be watched for changes.
+    /// Returns the path of the key that is to follow, while its market publishes it.
+    pub fn next(&self) -> PathBuf {
+        self.current.with_extension("next.key")
+    }
+
+    /// Returns the paths of the keys in use, to be watched for changes.
     pub fn paths(&self) -> [PathBuf; 2] {
         [self.current.clone(), self.previous.clone()]
     }
