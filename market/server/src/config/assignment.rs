@@ -38,6 +38,11 @@ impl FromStr for Assignment {
 }
 
 impl Assignment {
+    /// Returns whether it sets the setting with this name, such as `tls.cert`.
+    pub fn sets(&self, name: &str) -> bool {
+        self.keys.iter().map(String::as_str).eq(name.split('.'))
+    }
+
     /// Sets the value in a table of all settings.
     pub(super) fn apply(&self, settings: &mut Table) -> Result<(), ConfigError> {
         put(settings, &self.keys, self.value.clone());

@@ -26,7 +26,7 @@ const STORE: &str = "souk.db";
 pub(super) struct OwnAuthorityArgs {
     /// Run an authority as well, at which others join with a code: makes what is missing in this folder
     /// [default: ~/.local/share/souk].
-    #[arg(long, value_name = "DIR", num_args = 0..=1, conflicts_with_all = ["cert", "key", "ca", "crl"])]
+    #[arg(long, value_name = "DIR", num_args = 0..=1)]
     authority: Option<Option<PathBuf>>,
     /// The name or address of this machine for others, which goes into codes and certificates.
     #[arg(long, value_name = "HOST", requires = "authority", value_parser = host)]

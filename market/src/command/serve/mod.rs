@@ -1,6 +1,7 @@
 //! `market serve`: opens the market and runs it until SIGINT or SIGTERM.
 
 mod authority;
+mod files;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::home;
 use authority::OwnAuthorityArgs;
+use files::GivenFiles;
 
 /// Open the market
 ///
@@ -48,18 +50,8 @@ pub(super) struct ServeArgs {
     /// The address on which to expose Prometheus metrics over plain HTTP, at /metrics [default: none].
     #[arg(long, help_heading = LESS_COMMON, env = "SOUK_ADMIN_LISTEN", value_name = "IP:PORT")]
     admin_listen: Option<SocketAddr>,
-    /// The market's certificate [default: that of market join, or else certs/pki/market.pem].
-    #[arg(long, env = "SOUK_CERT", value_name = "FILE")]
-    cert: Option<PathBuf>,
-    /// The certificate's private key [default: next to the certificate].
-    #[arg(long, help_heading = LESS_COMMON, env = "SOUK_KEY", value_name = "FILE")]
-    key: Option<PathBuf>,
-    /// The authority's certificate [default: ca.pem next to the certificate].
-    #[arg(long, help_heading = LESS_COMMON, env = "SOUK_CA", value_name = "FILE")]
-    ca: Option<PathBuf>,
-    /// The certificate revocation list [default: crl.pem next to the certificate].
-    #[arg(long, help_heading = LESS_COMMON, env = "SOUK_CRL", value_name = "FILE")]
-    crl: Option<PathBuf>,
+    #[command(flatten)]
+    files: GivenFiles,
     /// Refuse an outdated revocation list instead of logging a warning.
     #[arg(long, help_heading = LESS_COMMON, env = "SOUK_STRICT_CRL")]
     strict_crl: bool,
@@ -105,13 +97,13 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         souk_stdio::print(format_args!("{}", Config::DEFAULTS));
         return Ok(ExitCode::SUCCESS);
     }
-    let is_listen_given = args.listen.is_some();
+    let (is_listen_given, ignored) = (args.listen.is_some(), args.files.warning());
     let (mut config, own) = args.settings()?;
     own.complete(&mut config, is_listen_given)?;
     let traces = Traces::open(&config.traces)?;
     // Logging starts only now, because its settings come from the configuration; errors before go to stderr.
     let log = observe::init(&config.log, traces.as_ref())?;
-    for warning in config.warnings() {
+    for warning in config.warnings().into_iter().chain(ignored.as_deref()) {
         tracing::warn!("{warning}");
     }
     if let Some(warning) = descriptors::fit(&mut config)? {
@@ -160,22 +152,14 @@ impl ServeArgs {
         let mut config = Config::load_under(self.config.as_deref(), &self.set, store)?;
         set(&mut config.server.listen, self.listen);
         config.server.admin_listen = self.admin_listen.or(config.server.admin_listen);
-        // Certificate, key, authority and list come from one place: what is given here, or the folder of `market join`, or
-        // the settings file.
-        if self.own.is_given()
-            || self.cert.is_some()
-            || self.key.is_some()
-            || self.ca.is_some()
-            || self.crl.is_some()
-        {
+        if self.own.is_given() {
+            // It makes the certificate.
             config.tls.context = None;
         } else {
-            use_joined(&mut config)?;
+            let is_set = |name: &str| self.set.iter().any(|assignment| assignment.sets(name));
+            let joined = || home::market().filter(|folder| Context::at(folder).is_complete());
+            self.files.put_into(&mut config.tls, is_set, joined)?;
         }
-        set(&mut config.tls.cert, self.cert);
-        config.tls.key = self.key.or(config.tls.key);
-        config.tls.ca = self.ca.or(config.tls.ca);
-        config.tls.crl = self.crl.or(config.tls.crl);
         config.tls.strict_crl |= self.strict_crl;
         config.callbacks.allow.extend(self.callback_allow);
         config.callbacks.allow_loopback |= self.allow_loopback_callbacks;
@@ -193,16 +177,6 @@ impl ServeArgs {
 fn standard_endpoint() -> Option<String> {
     let mut given = STANDARD_ENDPOINTS.into_iter().filter_map(|name| std::env::var(name).ok());
     given.find(|endpoint| !endpoint.is_empty())
-}
-
-/// Uses the folder of `market join` that the settings name, or else the default one if there is one.
-fn use_joined(config: &mut Config) -> anyhow::Result<()> {
-    let named = config.tls.context.take();
-    let default = home::market().filter(|folder| Context::at(folder).is_complete());
-    if let Some(folder) = named.or(default) {
-        config.tls.use_context(&folder)?;
-    }
-    Ok(())
 }
 
 fn set<T>(setting: &mut T, given: Option<T>) {
