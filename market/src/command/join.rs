@@ -16,7 +16,8 @@ use super::home;
 /// Get this market's certificate with an invitation code
 ///
 /// The code comes from `gen-certs invite market NAME`, on the authority's machine. `market serve` finds the certificate, and
-/// renews it. After an interruption, the same command continues.
+/// renews it. After an interruption, the same command continues. A code of `gen-certs invite market NAME --again` replaces the
+/// certificate of the same market, also while it is open.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  market join souk1ae3k…\n  market join --dir /srv/souk/market <code.txt")]
 pub(super) struct JoinArgs {
@@ -49,6 +50,13 @@ impl JoinArgs {
                 Some("name another folder with --dir, or remove this one first"),
                 exit::CONFLICT,
             ),
+            HostJoinError::OtherName { ref found, .. } => {
+                let hint = format!(
+                    "the code is used up: get another one with `gen-certs invite market {found} --again`, and name another \
+                     folder with --dir"
+                );
+                Failure::undone(error.to_string(), Some(&hint), exit::CONFLICT)
+            }
             other => Failure::undone(
                 other.to_string(),
                 Some("tell the authority's operator; then run the same command again"),

@@ -6,6 +6,7 @@
 mod attackers;
 mod codes;
 mod guessing;
+mod hosts;
 mod keys;
 mod killed;
 mod limits;
