@@ -13,8 +13,8 @@ use std::{
 use anyhow::{Context as _, bail};
 use souk_authority::{
     enrolment::Enrolment,
-    invitation::book::{MIN_VALIDITY, NewInvitation},
-    pki::{InitOptions, Pki, Setup},
+    invitation::book::{BookError, MIN_VALIDITY, NewInvitation},
+    pki::{InitOptions, Pki, PkiError, Setup},
 };
 use souk_certs::{
     clock::Clock,
@@ -45,7 +45,8 @@ pub struct OwnAuthorityOptions {
     pub listen: SocketAddr,
     /// The address on which the market listens.
     pub market: SocketAddr,
-    /// The host that goes into codes and bundles. `None` means the host before, or the address itself.
+    /// The host that goes into codes and bundles. `None` means the host before, or else the address on which the service
+    /// listens.
     pub public: Option<String>,
 }
 
@@ -153,10 +154,19 @@ async fn join_own(pki: &mut Pki, context: &Context, at: Dial) -> anyhow::Result<
         return Ok(());
     }
     let now = Clock::SYSTEM.now();
-    let again = pki.find(MARKET_NAME).is_ok();
-    let new =
-        NewInvitation { role: Role::Market, name: MARKET_NAME.to_owned(), again, validity: MIN_VALIDITY };
-    let (code, _) = pki.invite(new, now)?;
+    let new = NewInvitation {
+        role: Role::Market,
+        name: MARKET_NAME.to_owned(),
+        again: pki.find(MARKET_NAME).is_ok(),
+        validity: MIN_VALIDITY,
+    };
+    let code = match pki.invite(new.clone(), now) {
+        // A start before was interrupted, and nobody has its code any more: this one replaces it.
+        Err(PkiError::Book(BookError::Invited { .. })) => {
+            pki.invite(NewInvitation { again: true, ..new }, now)?.0
+        }
+        invited => invited?.0,
+    };
     // By the address that works here: the public one may lead around a corner that this machine can't take.
     let here = InvitationCode::new(
         code.id(),
@@ -169,7 +179,8 @@ async fn join_own(pki: &mut Pki, context: &Context, at: Dial) -> anyhow::Result<
     Ok(())
 }
 
-/// Decides what goes into codes and bundles.
+/// Decides what goes into codes and bundles. A host that others know stays, whatever the market listens on: parties outside
+/// renew their certificates there.
 fn setup(
     options: &OwnAuthorityOptions,
     before: Option<&Setup>,
@@ -178,21 +189,40 @@ fn setup(
 ) -> anyhow::Result<Setup> {
     let host = match (&options.public, before) {
         (Some(host), _) => host.clone(),
+        (None, Some(before)) if !is_loopback(&before.public.host) => {
+            warn_of_host(&before.public.host, enrolment.ip());
+            before.public.host.clone()
+        }
         (None, _) if !enrolment.ip().is_unspecified() => enrolment.ip().to_string(),
-        (None, Some(before)) if !is_loopback(&before.public.host) => before.public.host.clone(),
         (None, _) => {
             bail!("other machines need a name or an address of this one; give it with --public HOST")
         }
     };
     let own = Dial { host: host.clone(), port: market.port() };
-    // Others may have joined: they stay, after this one.
-    let others = before.into_iter().flat_map(|before| &before.markets);
-    let others = others
-        .filter(|other| other.port != own.port || !is_loopback(&other.host))
-        .filter(|other| **other != own);
+    // Markets that an operator has added stay, after this one.
+    let others = before.map_or(&[][..], others).iter().filter(|other| **other != own);
     let markets = std::iter::once(own.clone()).chain(others.cloned()).collect();
     let ephemeral = before.is_some_and(|before| before.ephemeral);
     Ok(Setup { public: Dial { host, port: enrolment.port() }, markets, ephemeral })
+}
+
+/// Returns the markets other than that of this process, whose earlier address is the first and has the public host.
+fn others(before: &Setup) -> &[Dial] {
+    match before.markets.split_first() {
+        Some((own, others)) if own.host == before.public.host => others,
+        _ => &before.markets,
+    }
+}
+
+/// Warns if others will look for this machine at an address on which it does not seem to listen. A translation of addresses
+/// may lead there all the same.
+fn warn_of_host(host: &str, listens_on: IpAddr) {
+    if !listens_on.is_unspecified() && host.parse() != Ok(listens_on) {
+        tracing::warn!(
+            "others are told to reach this machine at {host}, as before, while it listens on {listens_on}; pass --public \
+             {host} if that is right, or another host"
+        );
+    }
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -207,4 +237,92 @@ fn reachable(listen: SocketAddr) -> Dial {
         ip => ip,
     };
     Dial { host: ip.to_string(), port: listen.port() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(public: Option<&str>) -> OwnAuthorityOptions {
+        OwnAuthorityOptions {
+            dir: PathBuf::new(),
+            trust_domain: TrustDomain::default(),
+            listen: "0.0.0.0:7442".parse().unwrap(),
+            market: "0.0.0.0:7443".parse().unwrap(),
+            public: public.map(str::to_owned),
+        }
+    }
+
+    fn set_up(public: &str, markets: &[&str]) -> Setup {
+        let markets = markets.iter().map(|market| market.parse().unwrap()).collect();
+        Setup { public: public.parse().unwrap(), markets, ephemeral: false }
+    }
+
+    /// Starts with or without `--public`, listening on this address with the port 7442, and for the market another one.
+    fn start(public: Option<&str>, before: Option<&Setup>, ip: &str, port: u16) -> anyhow::Result<Setup> {
+        let ip: IpAddr = ip.parse().unwrap();
+        setup(&options(public), before, SocketAddr::new(ip, 7442), SocketAddr::new(ip, port))
+    }
+
+    #[test]
+    fn first_start_names_the_given_host_or_the_address() {
+        let named = start(Some("market.example.org"), None, "0.0.0.0", 7443).unwrap();
+        assert_eq!(named, set_up("market.example.org:7442", &["market.example.org:7443"]));
+        let local = start(None, None, "127.0.0.1", 7443).unwrap();
+        assert_eq!(local, set_up("127.0.0.1:7442", &["127.0.0.1:7443"]));
+        assert!(start(None, None, "0.0.0.0", 7443).is_err());
+        assert!(start(None, Some(&local), "0.0.0.0", 7443).is_err(), "others can't use a loopback address");
+    }
+
+    #[test]
+    fn restart_keeps_the_public_host() {
+        let before = start(Some("market.example.org"), None, "0.0.0.0", 7443).unwrap();
+        for ip in ["0.0.0.0", "192.168.1.5", "127.0.0.1"] {
+            assert_eq!(start(None, Some(&before), ip, 7443).unwrap(), before, "{ip}");
+        }
+        let local = start(None, None, "127.0.0.1", 7443).unwrap();
+        let open = start(None, Some(&local), "192.168.1.5", 7443).unwrap();
+        assert_eq!(open, set_up("192.168.1.5:7442", &["192.168.1.5:7443"]));
+    }
+
+    #[test]
+    fn own_address_of_before_gives_way_and_those_of_others_stay() {
+        let mut before = start(Some("old.example.org"), None, "0.0.0.0", 7443).unwrap();
+        before.markets.push("m2.example.org:7443".parse().unwrap());
+        let moved = start(Some("new.example.org"), Some(&before), "0.0.0.0", 7443).unwrap();
+        assert_eq!(moved, set_up("new.example.org:7442", &["new.example.org:7443", "m2.example.org:7443"]));
+        let other_port = start(None, Some(&moved), "0.0.0.0", 7555).unwrap();
+        assert_eq!(
+            other_port,
+            set_up("new.example.org:7442", &["new.example.org:7555", "m2.example.org:7443"])
+        );
+        // Made by `gen-certs init`: the markets are elsewhere.
+        let apart = set_up("ca.example.org:7442", &["m1.example.org:7443"]);
+        let beside = start(None, Some(&apart), "0.0.0.0", 7443).unwrap();
+        assert_eq!(beside, set_up("ca.example.org:7442", &["ca.example.org:7443", "m1.example.org:7443"]));
+    }
+
+    #[tokio::test]
+    async fn start_that_was_interrupted_before_the_join_is_repeated() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("souk");
+        let now = Clock::SYSTEM.now();
+        let mut pki =
+            Pki::init(&dir, &InitOptions { without_market: true, ..InitOptions::default() }, now).unwrap();
+        pki.set_up(&set_up("127.0.0.1:7442", &["127.0.0.1:7443"]), now).unwrap();
+        let new = NewInvitation {
+            role: Role::Market,
+            name: MARKET_NAME.to_owned(),
+            again: false,
+            validity: MIN_VALIDITY,
+        };
+        pki.invite(new, now).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let enrolment = EnrolmentThread::start(&dir, listener).unwrap();
+        let context = Context::at(dir.join(MARKET_FOLDER));
+        let joined = join_own(&mut pki, &context, reachable(enrolment.address)).await;
+        enrolment.close();
+        joined.unwrap();
+        assert!(context.is_complete());
+    }
 }
