@@ -4,6 +4,7 @@
 mod error;
 mod files;
 mod lists;
+mod renewable;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -25,6 +26,9 @@ pub use files::{CredentialFiles, MAX_DER_BYTES, MAX_FILE_BYTES};
 use files::Roots;
 pub use lists::ListInfo;
 use lists::read_lists;
+use renewable::Demand;
+pub(crate) use renewable::within_grace;
+pub use renewable::{RENEWAL_GRACE, RetiredRoot};
 
 /// Validated credentials: when they were loaded, the key matched the certificate, which was signed by a root,
 /// within its validity, not revoked, and named a party of the trust domain.
@@ -83,18 +87,6 @@ pub(crate) enum Presence {
     Optional,
 }
 
-/// A root that is not trusted any more. Its certificates are good for nothing but to be renewed.
-#[derive(Clone, Debug)]
-pub struct RetiredRoot {
-    /// The root's certificate.
-    pub certificate: CertificateDer<'static>,
-    /// Its last revocation list.
-    pub list: CertificateRevocationListDer<'static>,
-}
-
-/// How long after its end a certificate can still be renewed.
-pub const RENEWAL_GRACE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-
 impl Credentials {
     /// Reads and validates the files. Blocks on file I/O; the files are small.
     ///
@@ -123,7 +115,7 @@ impl Credentials {
         stale_lists: StaleLists,
         now: OffsetDateTime,
     ) -> Result<Self, CredentialError> {
-        Self::read(files, domain, stale_lists, Duration::ZERO, now)
+        Self::read(files, domain, stale_lists, Demand::Valid, now)
     }
 
     /// Like [`Credentials::load`], but a certificate that ended at most [`RENEWAL_GRACE`] ago is judged as of its last
@@ -136,14 +128,28 @@ impl Credentials {
         domain: &TrustDomain,
         now: OffsetDateTime,
     ) -> Result<Self, CredentialError> {
-        Self::read(files, domain, StaleLists::default(), RENEWAL_GRACE, now)
+        Self::read(files, domain, StaleLists::default(), Demand::Renewable, now)
+    }
+
+    /// Like [`Credentials::load_with`], but the root of the certificate may have been retired. A peer that knows that refuses
+    /// the certificate; what these credentials refuse does not depend on it.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Credentials::load_with`].
+    pub fn load_past_root(
+        files: &CredentialFiles,
+        domain: &TrustDomain,
+        stale_lists: StaleLists,
+        now: OffsetDateTime,
+    ) -> Result<Self, CredentialError> {
+        Self::read(files, domain, stale_lists, Demand::Unexpired, now)
     }
 
     fn read(
         files: &CredentialFiles,
         domain: &TrustDomain,
         stale_lists: StaleLists,
-        grace: Duration,
+        demand: Demand,
         now: OffsetDateTime,
     ) -> Result<Self, CredentialError> {
         let files = &files.behind_link();
@@ -177,12 +183,12 @@ impl Credentials {
             warnings,
         };
         credentials.check_lists(files, now)?;
-        let at = within_grace(now, credentials.leaf.not_after(), grace);
+        let at = within_grace(now, credentials.leaf.not_after(), demand.grace());
         credentials.check_validity(files, at)?;
         credentials.check_key(files)?;
         match credentials.check_signature(files, at) {
             // The authority still knows the roots that it has retired.
-            Err(CredentialError::NotSignedByCa { .. }) if !grace.is_zero() => {}
+            Err(CredentialError::NotSignedByCa { .. }) if demand != Demand::Valid => {}
             checked => checked?,
         }
         // After the signature: of a list that is another authority's, that check says so.
@@ -377,16 +383,6 @@ impl std::fmt::Debug for Credentials {
             .field("revoked", &self.revoked.len())
             .finish_non_exhaustive()
     }
-}
-
-/// Returns the time as of which a certificate is judged: its last second if it ended at most `grace` ago, and `now`
-/// otherwise.
-pub(crate) fn within_grace(
-    now: OffsetDateTime,
-    not_after: OffsetDateTime,
-    grace: Duration,
-) -> OffsetDateTime {
-    if now > not_after && now <= not_after + grace { not_after } else { now }
 }
 
 pub(crate) fn unix_time(time: OffsetDateTime) -> UnixTime {

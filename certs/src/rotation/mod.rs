@@ -22,6 +22,7 @@ pub struct Rotation {
     files: CredentialFiles,
     domain: TrustDomain,
     stale_lists: StaleLists,
+    may_outlive_root: bool,
     current: Arc<Credentials>,
 }
 
@@ -63,7 +64,16 @@ impl Rotation {
         now: OffsetDateTime,
     ) -> Result<Self, CredentialError> {
         let current = Arc::new(Credentials::load_with(&files, &domain, stale_lists, now)?);
-        Ok(Rotation { files, domain, stale_lists, current })
+        Ok(Rotation { files, domain, stale_lists, may_outlive_root: false, current })
+    }
+
+    /// Also adopts roots that have not signed the present certificate, which must stay the same. For files that are replaced
+    /// only by roots and lists that prove themselves, and whose certificate is renewed by itself: until that has succeeded,
+    /// everything else that the files refuse is refused already. Where files are copied by hand, roots that don't fit are a
+    /// mistake.
+    #[must_use]
+    pub fn outliving_root(self) -> Self {
+        Self { may_outlive_root: true, ..self }
     }
 
     /// Returns the credentials in use.
@@ -86,7 +96,7 @@ impl Rotation {
     /// # Errors
     /// Returns the reason as a variant of [`RotationError`].
     pub fn prepare(&mut self, now: OffsetDateTime) -> Result<Prepared<'_>, RotationError> {
-        let next = Credentials::load_with(&self.files, &self.domain, self.stale_lists, now)?;
+        let next = self.load(now)?;
         // Tokens, registrations and open connections are bound to the identity, so it can't change at run
         // time.
         let (expected, found) = (self.current.identity(), next.identity());
@@ -101,6 +111,21 @@ impl Rotation {
             return Err(RotationError::OlderList { path: self.files.crl_path() });
         }
         Ok(Prepared { next: Arc::new(next), rotation: self })
+    }
+
+    fn load(&self, now: OffsetDateTime) -> Result<Credentials, CredentialError> {
+        let Self { files, domain, stale_lists, .. } = self;
+        match Credentials::load_with(files, domain, *stale_lists, now) {
+            Err(error @ CredentialError::NotSignedByCa { .. }) if self.may_outlive_root => {
+                let next = Credentials::load_past_root(files, domain, *stale_lists, now)?;
+                if next.identity().thumbprint() != self.current.identity().thumbprint() {
+                    return Err(error);
+                }
+                tracing::warn!("{error}; until it is renewed, those who know that refuse it");
+                Ok(next)
+            }
+            loaded => loaded,
+        }
     }
 
     /// Returns whether a list in `next` is older than the list of the same issuer in use. A list that is

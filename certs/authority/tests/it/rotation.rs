@@ -1,9 +1,12 @@
 //! Reloading files while a program runs, and closing connections whose certificate is no longer accepted.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use souk_authority::pki::{InitOptions, IssueOptions, Party, Pki};
 use souk_certs::acceptor::AcceptorLimits;
 use souk_certs::clock;
@@ -202,10 +205,7 @@ async fn two_roots_are_trusted_at_once_while_the_root_changes() {
         let seen = ask(server.address.into(), Identity::Market, old.client(party)).await.unwrap();
         assert_eq!(seen, alice.identity.spiffe_id(&TrustDomain::default()));
     }
-    let leaf = |party: &Party| {
-        use rustls_pki_types::{CertificateDer, pem::PemObject as _};
-        CertificateDer::from_pem_file(&party.cert).unwrap()
-    };
+    let leaf = |party: &Party| CertificateDer::from_pem_file(&party.cert).unwrap();
     assert!(both.accept(&leaf(&alice), clock::now()) && both.accept(&leaf(&renewed_alice), clock::now()));
     assert!(!old_only(&old).accept(&leaf(&renewed_alice), clock::now()));
 }
@@ -240,4 +240,48 @@ async fn a_change_is_reported_although_the_files_keep_changing() {
     timeout(DEADLINE, changed.recv()).await.unwrap().unwrap();
     drop(stop);
     writer.join().unwrap();
+}
+
+/// Copies files of the authority's folder to the market's.
+fn carry(from: &World, to: &Path, names: &[&str]) {
+    for name in names {
+        fs::copy(from.path(name), to.join(name)).unwrap();
+    }
+}
+
+#[test]
+fn new_roots_are_in_force_before_the_own_certificate_is_of_them() {
+    let mut world = World::new();
+    let folder = world.outside("market");
+    fs::create_dir(&folder).unwrap();
+    carry(&world, &folder, &["market.pem", "market.key", "ca.pem", "crl.pem"]);
+    let files = CredentialFiles::beside(folder.join("market.pem"));
+    let (mut by_hand, mut by_bundle) = (begin(files.clone()), begin(files).outliving_root());
+    let leaf = |party: &Party| CertificateDer::from_pem_file(&party.cert).unwrap();
+    let mallory = leaf(&world.party("mallory", Role::Seller));
+    assert!(by_bundle.current().accept(&mallory, clock::now()));
+
+    world.pki.new_root(clock::now()).unwrap();
+    world.pki.retire_root(true, clock::now()).unwrap();
+    carry(&world, &folder, &["ca.pem", "crl.pem"]);
+    let not_signed = |refused: RotationError| {
+        assert!(
+            matches!(refused, RotationError::Credentials(CredentialError::NotSignedByCa { .. })),
+            "{refused:?}"
+        );
+    };
+    // Where files are copied by hand, it may be the wrong ca.pem.
+    not_signed(by_hand.reload(clock::now()).unwrap_err());
+    let alice = leaf(&world.party("alice", Role::Seller));
+    let taken = Arc::clone(by_bundle.reload(clock::now()).unwrap());
+    assert!(!taken.accept(&mallory, clock::now()) && taken.accept(&alice, clock::now()));
+
+    // Another certificate of a root that is not trusted is no renewal.
+    carry(&World::new(), &folder, &["market.pem", "market.key"]);
+    not_signed(by_bundle.reload(clock::now()).unwrap_err());
+    world.pki.renew("market", true, clock::now()).unwrap();
+    carry(&world, &folder, &["market.pem", "market.key"]);
+    for rotation in [&mut by_hand, &mut by_bundle] {
+        assert!(!rotation.reload(clock::now()).unwrap().accept(&mallory, clock::now()));
+    }
 }

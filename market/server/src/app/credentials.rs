@@ -56,7 +56,11 @@ impl MarketCredentials {
         let token_keys = config.tls.token_key_files();
         // Start watching before the first load, so that a change in between is not missed.
         let changes = Changes::watch(files.paths().into_iter().chain(token_keys.paths()))?;
-        let rotation = Rotation::begin(files, trust_domain.clone(), stale_lists, clock.now().into())?;
+        let mut rotation = Rotation::begin(files, trust_domain.clone(), stale_lists, clock.now().into())?;
+        if config.tls.context.is_some() {
+            // The context's roots and lists come with trust bundles.
+            rotation = rotation.outliving_root();
+        }
         let loaded = Arc::clone(rotation.current());
         if loaded.identity().identity() != Identity::Market {
             return Err(OpenError::NotAMarket(config.tls.files().cert.display().to_string()));
