@@ -1,9 +1,9 @@
-//! What the market knows of the authority's trust bundles: the newest one, for clients, and when the authority was last
-//! reached.
+//! What the market knows of the authority's trust bundles: the newest one, for clients, when the authority was last heard, and
+//! how many of its bundles were refused.
 
 use std::sync::{
     Arc,
-    atomic::{AtomicI64, Ordering},
+    atomic::{AtomicI64, AtomicU64, Ordering},
 };
 
 use souk_domain::Timestamp;
@@ -29,14 +29,16 @@ pub struct Passed {
 #[derive(Clone, Debug)]
 pub struct TrustNews {
     newest: watch::Sender<Option<Arc<Passed>>>,
-    /// When the authority was last reached, or one of the constants above.
+    /// When the authority was last heard, or one of the constants above.
     heard_at: Arc<AtomicI64>,
+    refused: Arc<AtomicU64>,
 }
 
 impl Default for TrustNews {
     /// Of a market that follows no authority.
     fn default() -> Self {
-        Self { newest: watch::Sender::new(None), heard_at: Arc::new(AtomicI64::new(FOLLOWS_NONE)) }
+        let heard_at = Arc::new(AtomicI64::new(FOLLOWS_NONE));
+        Self { newest: watch::Sender::new(None), heard_at, refused: Arc::default() }
     }
 }
 
@@ -57,16 +59,56 @@ impl TrustNews {
         self.heard_at.store(at.0, Ordering::Relaxed);
     }
 
-    /// Notes that the authority has been reached, and that news will come at once until [`heard_at`](Self::heard_at).
+    /// Notes that the authority has shown that it has no newer bundle than the one in use here, and that a newer one will come
+    /// at once, until [`lost_at`](Self::lost_at).
     pub fn connected(&self) {
         self.heard_at.store(CONNECTED, Ordering::Relaxed);
     }
 
-    /// Returns for how many seconds the authority has not been reached. 0 while it is, and for a market that follows none.
+    /// Notes that the connection has ended, or was refused. Changes nothing unless the authority was being heard.
+    pub fn lost_at(&self, at: Timestamp) {
+        // A failure means that it was not.
+        let _ = self.heard_at.compare_exchange(CONNECTED, at.0, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Counts a bundle that was refused.
+    pub fn refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns how many bundles were refused.
+    pub fn refused_bundles(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Returns for how many seconds the authority has not been heard. 0 while it is, and for a market that follows none.
     pub fn age_seconds(&self, now: Timestamp) -> i64 {
         match self.heard_at.load(Ordering::Relaxed) {
             CONNECTED | FOLLOWS_NONE => 0,
             at => now.0.saturating_sub(at).max(0) / 1_000_000,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp(seconds * 1_000_000)
+    }
+
+    #[test]
+    fn connection_that_brings_no_bundle_is_no_news() {
+        let news = TrustNews::default();
+        assert_eq!(news.age_seconds(at(90)), 0, "it follows none");
+        news.heard_at(at(10));
+        news.lost_at(at(50));
+        assert_eq!(news.age_seconds(at(90)), 80);
+        news.connected();
+        assert_eq!(news.age_seconds(at(90)), 0);
+        news.lost_at(at(60));
+        news.lost_at(at(70));
+        assert_eq!(news.age_seconds(at(90)), 30);
     }
 }

@@ -43,8 +43,11 @@ impl App {
 
     fn add_trust(&self, metrics: &mut Metrics) {
         let (news, clock) = (self.parts.trust.clone(), self.parts.clock);
-        let help = "For how long the authority has not been reached; 0: it is, or the market follows none";
+        let refused = news.clone();
+        let help = "For how long the authority has not been heard; 0: it is, or the market follows none";
         metrics.gauge("souk_trust_age_seconds", help, move || news.age_seconds(clock.now()));
+        let help = "Trust bundles of the authority that were refused";
+        metrics.counter("souk_trust_refused", help, move || refused.refused_bundles());
     }
 
     fn add_connections(&self, metrics: &mut Metrics) {

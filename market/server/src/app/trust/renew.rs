@@ -10,7 +10,10 @@ use souk_enrolment::{
     context::Context,
     renewal::{self, Outcome},
 };
-use tokio::time::{sleep, timeout};
+use tokio::{
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::MarketContext;
@@ -66,12 +69,14 @@ impl Renewer {
             match renewal::renew(&context, clock, random).await {
                 Ok(Outcome::Renewed(certificate)) => {
                     tracing::info!(until = %certificate.not_after(), "renewed the market's certificate");
-                    self.0.changed();
+                    self.0.changed().await;
                 }
                 Ok(Outcome::NotDue | Outcome::Busy) => {}
                 Err(error) => {
-                    let is_urgent = !renewal::is_of_trusted_root(&context).unwrap_or(true);
-                    wait = if is_urgent { URGENT_LOOK } else { LOOK };
+                    let market = self.0.clone();
+                    // It reads files and verifies a signature.
+                    let is_accepted = spawn_blocking(move || market.is_accepted()).await.unwrap_or(true);
+                    wait = if is_accepted { LOOK } else { URGENT_LOOK };
                     tracing::warn!(%error, "the market's certificate could not be renewed; trying again in {wait:?}");
                 }
             }
