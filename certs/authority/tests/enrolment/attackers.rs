@@ -156,6 +156,7 @@ async fn party_is_no_authority() {
     }
     assert_eq!(world.signed(), 0);
     Member::join(&code, Role::Seller).await.unwrap();
+    world.serves_others().await;
 }
 
 #[tokio::test]

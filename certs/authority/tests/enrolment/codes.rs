@@ -133,6 +133,7 @@ async fn stolen_first() {
     let revoked: Vec<_> =
         world.pki().certificates().into_iter().filter(|party| party.revoked.is_some()).collect();
     assert_eq!(revoked.iter().map(|party| party.serial.clone()).collect::<Vec<_>>(), [thief.serial()]);
+    assert_eq!(world.signed(), 2, "the thief's, and the owner's");
     world.serves_others().await;
 }
 
@@ -170,6 +171,7 @@ async fn code_of_another_role_is_not_used_up() {
     assert_eq!(world.signed(), 0);
     let member = Member::join(&code, Role::Seller).await.unwrap();
     assert!(matches!(member.joined.peer.identity(), Identity::Seller(_)));
+    world.serves_others().await;
 }
 
 #[tokio::test]
@@ -184,6 +186,7 @@ async fn joining_takes_no_certificate() {
     assert_eq!(reason(&refused), Some(Reason::RoleDenied));
     assert_eq!(world.signed(), 1);
     Member::join(&code, Role::Buyer).await.unwrap();
+    world.serves_others().await;
 }
 
 #[tokio::test]

@@ -54,6 +54,7 @@ async fn unknown_is_wrong() {
     }
     assert_eq!(world.signed(), 0);
     Member::join(&code, Role::Seller).await.unwrap();
+    world.serves_others().await;
 }
 
 #[tokio::test]

@@ -107,6 +107,7 @@ async fn csr_with_ca_flag_and_names() {
     let peer = PeerCertificate::from_der(&certificate.clone().into(), &TrustDomain::default()).unwrap();
     assert_eq!(peer.identity().role(), Role::Seller);
     assert_eq!(world.signed(), 1);
+    world.serves_others().await;
 }
 
 #[tokio::test]

@@ -4,15 +4,18 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up has failed")]
 
 mod attackers;
+mod away;
 mod codes;
 mod guessing;
 mod hosts;
 mod keys;
 mod killed;
 mod limits;
+mod lying;
 mod operators;
 mod renewing;
 mod retired;
 mod revoking;
 mod roots;
+mod stall;
 mod world;

@@ -111,6 +111,7 @@ async fn renew_day_29_and_nothing_else() {
     let key = PartyKey::generate().unwrap();
     renewed(&world, &credentials, &key).await.unwrap();
     assert_eq!(world.signed(), 2);
+    world.serves_others().await;
 }
 
 #[tokio::test]

@@ -44,6 +44,7 @@ async fn revoked_in_2_s() {
         contents.roots.iter().map(|root| (root.certificate.clone(), root.list.clone())).unzip();
     let trusted = Trusted::in_use(contents.trust_domain, &roots, &lists, Some(&first));
     accept(&trusted, &pushed, clock::now()).unwrap();
+    assert_eq!(world.signed(), 2);
     world.logs(&["revoke", "alice"]).await;
     world.logs(&["publish", &format!("\"sequence\":{}", pushed.open().unwrap().sequence)]).await;
     world.serves_others().await;

@@ -12,7 +12,7 @@ use souk_proto::{Reason, v1};
 use super::world::{DEADLINE, Member, World, reason};
 
 /// Changes the root and retires the one before.
-fn change(world: &World) {
+pub(crate) fn change(world: &World) {
     let mut pki = world.pki();
     pki.new_root(clock::now()).unwrap();
     pki.retire_root(true, clock::now()).unwrap();
@@ -36,7 +36,7 @@ async fn ask(world: &World, known_sequence: i64) -> Result<Vec<SignedBundle>, Op
 }
 
 /// Restarts the service, which then shows the certificate of the newest root.
-async fn restart(world: &mut World) {
+pub(crate) async fn restart(world: &mut World) {
     world.stop().await;
     world.start().await;
 }
@@ -46,7 +46,7 @@ fn leaf(pki: &Pki) -> CertificateDer<'static> {
 }
 
 #[tokio::test]
-async fn root_changed_while_away() {
+async fn chain_has_the_changes_and_the_newest_bundle() {
     let mut world = World::new().await;
     let member = Member::join(&world.invite(Role::Seller, "alice"), Role::Seller).await.unwrap();
     let before = SignedBundle::try_from(member.joined.trust.clone()).unwrap();

@@ -16,7 +16,8 @@ use souk_certs::connector::{ConnectOptions, Dial, connect_once};
 use souk_certs::credentials::{CredentialFiles, Credentials};
 use souk_certs::identity::{Identity, Role, TrustDomain};
 use souk_certs::random::{self, Random};
-use souk_enrolment::code::InvitationCode;
+use souk_enrolment::code::{InvitationCode, InvitationId};
+use souk_enrolment::context::{Context, Description, Generation};
 use souk_enrolment::join::{JoinError, Joined, join};
 use souk_enrolment::key::PartyKey;
 use souk_enrolment::trust::SignedBundle;
@@ -42,6 +43,7 @@ pub(crate) const MARKET: &str = "m1.example.org:7443";
 pub(crate) struct World {
     pub(crate) folder: TempDir,
     pub(crate) address: SocketAddr,
+    clock: Clock,
     stop: Option<oneshot::Sender<()>>,
     serving: Option<JoinHandle<()>>,
 }
@@ -55,22 +57,27 @@ pub(crate) struct Member {
 impl World {
     /// Makes an authority and serves it.
     pub(crate) async fn new() -> Self {
+        Self::at(Clock::SYSTEM).await
+    }
+
+    /// Makes an authority that lives by this clock, and serves it.
+    pub(crate) async fn at(clock: Clock) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let now = clock::now();
+        let now = clock.now();
         let options = InitOptions { without_market: true, ..InitOptions::default() };
         let mut pki = Pki::init(folder.path(), &options, now).unwrap();
         let setup =
             Setup { public: address.into(), markets: vec![MARKET.parse().unwrap()], ephemeral: false };
         pki.set_up(&setup, now).unwrap();
-        let mut world = World { folder, address, stop: None, serving: None };
+        let mut world = World { folder, address, clock, stop: None, serving: None };
         world.serve(listener);
         world
     }
 
     fn serve(&mut self, listener: TcpListener) {
-        let service = Enrolment::open(self.folder.path(), Clock::SYSTEM, Random::SYSTEM).unwrap();
+        let service = Enrolment::open(self.folder.path(), self.clock, Random::SYSTEM).unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         self.stop = Some(stop);
         self.serving = Some(tokio::spawn(async {
@@ -98,6 +105,12 @@ impl World {
         self.serve(listener);
     }
 
+    /// Serves again, by another clock.
+    pub(crate) async fn start_at(&mut self, clock: Clock) {
+        self.clock = clock;
+        self.start().await;
+    }
+
     pub(crate) fn dir(&self) -> &Path {
         self.folder.path()
     }
@@ -108,7 +121,7 @@ impl World {
 
     /// Invites a party for a day.
     pub(crate) fn invite(&self, role: Role, name: &str) -> InvitationCode {
-        self.invite_at(role, name, clock::now())
+        self.invite_at(role, name, self.clock.now())
     }
 
     pub(crate) fn invite_at(&self, role: Role, name: &str, now: OffsetDateTime) -> InvitationCode {
@@ -193,8 +206,16 @@ impl World {
 impl Member {
     /// Redeems a code with a new key.
     pub(crate) async fn join(code: &InvitationCode, role: Role) -> Result<Self, JoinError> {
+        Self::join_at(code, role, clock::now()).await
+    }
+
+    pub(crate) async fn join_at(
+        code: &InvitationCode,
+        role: Role,
+        now: OffsetDateTime,
+    ) -> Result<Self, JoinError> {
         let key = PartyKey::generate().unwrap();
-        let joined = join(code, role, &key, clock::now()).await?;
+        let joined = join(code, role, &key, now).await?;
         let folder = tempfile::tempdir().unwrap();
         let member = Member { joined, folder };
         member.write(&member.joined.certificate.clone(), &key);
@@ -217,6 +238,28 @@ impl Member {
 
     fn put(&self, file: &str, text: &str) {
         fs::write(self.folder.path().join(file), text).unwrap();
+    }
+
+    /// Makes a context of the files, of a party that finds the authority at this address.
+    pub(crate) fn context(&self, authority: SocketAddr) -> Context {
+        let context = Context::at(self.folder.path().join("context"));
+        let locked = context.lock().unwrap();
+        let description = Description {
+            identity: self.joined.peer.identity(),
+            name: self.joined.name.clone(),
+            market: Vec::new(),
+            authority: vec![authority.into()],
+            nearby: Vec::new(),
+            trust_domain: TrustDomain::default(),
+            invitation: InvitationId(random::bytes()),
+            ephemeral: false,
+        };
+        locked.describe(&description, random::uuid_v4()).unwrap();
+        let read = |file: &str| fs::read_to_string(self.folder.path().join(file)).unwrap();
+        let trust = SignedBundle::try_from(self.joined.trust.clone()).unwrap().to_bytes();
+        let [certificate, key, roots, lists] = ["party.pem", "party.key", "ca.pem", "crl.pem"].map(read);
+        locked.install(&Generation { certificate, key, roots, lists, trust }).unwrap();
+        context
     }
 
     pub(crate) fn files(&self) -> CredentialFiles {
