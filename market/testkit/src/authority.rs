@@ -42,6 +42,7 @@ pub struct LocalAuthority {
     folder: PathBuf,
     address: SocketAddr,
     market: ClientConfig,
+    clock: Clock,
     stop: Option<oneshot::Sender<()>>,
     serving: Option<JoinHandle<()>>,
 }
@@ -54,14 +55,18 @@ impl LocalAuthority {
 
     /// Like [`open`](Self::open), for a demonstration that ends with it, or one that lasts.
     pub async fn open_as(market: &LocalMarket, ephemeral: bool) -> Self {
+        Self::open_at(market, ephemeral, Clock::SYSTEM).await
+    }
+
+    async fn open_at(market: &LocalMarket, ephemeral: bool, clock: Clock) -> Self {
         let folder = market.path().join("pki");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its address");
         let mut pki = Pki::open(&folder).expect("the authority");
         let setup = Setup { public: address.into(), markets: vec![market.address().into()], ephemeral };
-        pki.set_up(&setup, clock::now()).expect("set up");
+        pki.set_up(&setup, clock.now()).expect("set up");
         let operator = market.identity(Role::Operator, "olga").await.expect("an operator");
-        let mut authority = Self { folder, address, market: operator, stop: None, serving: None };
+        let mut authority = Self { folder, address, market: operator, clock, stop: None, serving: None };
         authority.serve(listener);
         authority
     }
@@ -73,8 +78,19 @@ impl LocalAuthority {
     pub async fn with_market(
         options: LocalMarketOptions,
     ) -> Result<(LocalMarket, LocalAuthority), LocalMarketError> {
+        Self::with_market_at(options, Clock::SYSTEM).await
+    }
+
+    /// Like [`with_market`](Self::with_market), with an authority that lives by this clock.
+    ///
+    /// # Errors
+    /// The market can't be opened.
+    pub async fn with_market_at(
+        options: LocalMarketOptions,
+        clock: Clock,
+    ) -> Result<(LocalMarket, LocalAuthority), LocalMarketError> {
         let mut market = LocalMarket::prepare(options)?;
-        let authority = LocalAuthority::open(&market).await;
+        let authority = LocalAuthority::open_at(&market, false, clock).await;
         let folder = market.path().join("market");
         authority.admit_market(&folder).await;
         market.use_context(&folder)?;
@@ -83,7 +99,7 @@ impl LocalAuthority {
     }
 
     fn serve(&mut self, listener: TcpListener) {
-        let service = Enrolment::open(&self.folder, Clock::SYSTEM, Random::SYSTEM).expect("the service");
+        let service = Enrolment::open(&self.folder, self.clock, Random::SYSTEM).expect("the service");
         let (stop, stopped) = oneshot::channel::<()>();
         self.stop = Some(stop);
         self.serving = Some(tokio::spawn(async {
@@ -113,7 +129,7 @@ impl LocalAuthority {
     #[must_use]
     pub fn invite_as(&self, role: Role, name: &str, again: bool) -> String {
         let new = NewInvitation { role, name: name.to_owned(), again, validity: Duration::DAY };
-        self.pki().invite(new, clock::now()).expect("an invitation").0.reveal()
+        self.pki().invite(new, self.clock.now()).expect("an invitation").0.reveal()
     }
 
     /// Admits a market as `market join` does: makes a context in the folder.
@@ -124,8 +140,7 @@ impl LocalAuthority {
     /// Like [`admit_market`](Self::admit_market), for the market of a host with this name.
     pub async fn admit_market_as(&self, name: &str, folder: &Path) {
         let code: InvitationCode = self.invite(Role::Market, name).parse().expect("a code");
-        let joined =
-            join_host(&Context::at(folder), &code, Vec::new(), (Clock::SYSTEM, Random::SYSTEM)).await;
+        let joined = join_host(&Context::at(folder), &code, Vec::new(), (self.clock, Random::SYSTEM)).await;
         joined.expect("joined");
     }
 
@@ -143,6 +158,12 @@ impl LocalAuthority {
         if let Some(serving) = self.serving.take() {
             timeout(PATIENCE, serving).await.expect("it stops in time").expect("it stopped");
         }
+    }
+
+    /// Runs the service again, by another clock.
+    pub async fn start_at(&mut self, clock: Clock) {
+        self.clock = clock;
+        self.start().await;
     }
 
     /// Runs the service again at the same address.

@@ -49,7 +49,11 @@ impl Fixture {
     }
 
     pub(crate) async fn with_store(options: LocalMarketOptions, store: StoreKind) -> Self {
-        let market = LocalMarket::open(LocalMarketOptions { store, ..options }).await.unwrap();
+        Self::over(LocalMarket::open(LocalMarketOptions { store, ..options }).await.unwrap()).await
+    }
+
+    /// Enters the parties of a market that is already open.
+    pub(crate) async fn over(market: LocalMarket) -> Self {
         let alice = Actor::enter(&market, Role::Seller, "Alice").await.unwrap();
         let bob = Actor::enter(&market, Role::Buyer, "Bob").await.unwrap();
         alice.register(None).await.unwrap();

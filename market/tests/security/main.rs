@@ -31,5 +31,6 @@ mod suspension;
 mod token_keys;
 mod tokens;
 mod top_talkers;
+mod trust;
 mod unread;
 mod wire;

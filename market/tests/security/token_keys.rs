@@ -10,6 +10,7 @@ use aws_lc_rs::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{EncodingKey, Header};
 use souk_certs::{clock, credentials::Credentials, identity::TrustDomain, pem};
+use souk_enrolment::context::Context;
 use souk_proto::Reason;
 use souk_server::config::Config;
 use souk_testkit::{
@@ -97,8 +98,13 @@ impl Planter {
         URL_SAFE_NO_PAD.encode(&hash.as_ref()[..12])
     }
 
-    /// Plants the key, with a signature by these credentials or none.
+    /// Plants the key in a PostgreSQL database, with a signature by these credentials or none.
     fn plant(&self, database: &Database, certificate: &Credentials, signs: bool) {
+        database.execute(&self.row(certificate, signs, |hex| format!("'\\x{hex}'"))).unwrap();
+    }
+
+    /// Returns the statement that plants the key. `literal` encodes bytes that are given in hexadecimal.
+    fn row(&self, certificate: &Credentials, signs: bool, literal: fn(String) -> String) -> String {
         let now = i64::try_from(clock::now().unix_timestamp_nanos() / 1_000).unwrap();
         let (public, leaf, end) =
             (self.pair.public_key().as_ref(), certificate.leaf_der(), now + MICROS_A_DAY);
@@ -110,13 +116,10 @@ impl Planter {
         text.extend(now.to_be_bytes());
         text.extend(end.to_be_bytes());
         let signature = if signs { certificate.sign_statement(PREFIX, &text).unwrap() } else { Vec::new() };
-        let bytes = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let bytes =
+            |bytes: &[u8]| literal(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
         let (id, public, leaf, signature) = (self.id(), bytes(public), bytes(&leaf), bytes(&signature));
-        database
-            .execute(&format!(
-                "INSERT INTO token_key VALUES ('{id}', '\\x{public}', {now}, {end}, '\\x{leaf}', '\\x{signature}')"
-            ))
-            .unwrap();
+        format!("INSERT INTO token_key VALUES ('{id}', {public}, {now}, {end}, {leaf}, {signature})")
     }
 
     /// Signs the claims of a genuine token of alice again, and presents the result over her connection.
@@ -148,11 +151,46 @@ async fn token_key_planted() {
     let genuine = fixture.token().await;
     let (seller, market) =
         (load(&mallory.config.credentials.cert), load(&fixture.market.path().join("pki/market.pem")));
-    let [unsigned, by_seller, by_market] = [(); 3].map(|()| Planter::new());
+    let (authority, host) =
+        (LocalAuthority::open(&fixture.market).await, fixture.market.path().join("market-2"));
+    authority.admit_market_as("market-2", &host).await;
+    let [unsigned, by_seller, by_market, by_host] = [(); 4].map(|()| Planter::new());
     unsigned.plant(&database, &market, false);
     by_seller.plant(&database, &seller, true);
+    by_host.plant(&database, &load(&Context::at(&host).credential_files().cert), true);
     // One that is right in everything counts, or the others would prove nothing.
     by_market.plant(&database, &market, true);
+    eventually("the rows have been read", async || by_market.present(&fixture, &genuine).await.is_ok()).await;
+    for planter in [unsigned, by_seller] {
+        assert_eq!(reason(planter.present(&fixture, &genuine).await), Reason::TokenInvalid);
+    }
+    // That of another host counts, until the host is revoked.
+    by_host.present(&fixture, &genuine).await.unwrap();
+    authority.pki().revoke("market-2", clock::now()).unwrap();
+    let refused = async || by_host.present(&fixture, &genuine).await.is_err();
+    eventually("the revoked host's key does not count", refused).await;
+    by_market.present(&fixture, &genuine).await.unwrap();
+    fixture.hold().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn token_key_planted_in_a_file() {
+    let mut fixture = Fixture::with_store(LocalMarketOptions::default(), StoreKind::Sqlite).await;
+    let mallory = fixture.seller("Mallory").await;
+    let genuine = fixture.token().await;
+    let (seller, market) =
+        (load(&mallory.config.credentials.cert), load(&fixture.market.path().join("pki/market.pem")));
+    let [unsigned, by_seller, by_market] = [(); 3].map(|()| Planter::new());
+    // The market has its file for itself while it runs.
+    fixture.market.stop().await.unwrap();
+    let file = rusqlite::Connection::open(fixture.market.path().join("souk.db")).unwrap();
+    for (planter, certificate, signs) in
+        [(&unsigned, &market, false), (&by_seller, &seller, true), (&by_market, &market, true)]
+    {
+        file.execute(&planter.row(certificate, signs, |hex| format!("x'{hex}'")), ()).unwrap();
+    }
+    drop(file);
+    fixture.market.start().await.unwrap();
     eventually("the rows have been read", async || by_market.present(&fixture, &genuine).await.is_ok()).await;
     for planter in [unsigned, by_seller] {
         assert_eq!(reason(planter.present(&fixture, &genuine).await), Reason::TokenInvalid);
