@@ -1,7 +1,9 @@
-//! `bench join`: newcomers with nothing but a code, and attackers, against the real programs.
+//! `bench join`: newcomers with nothing but a code, and attackers, against the real programs; and the tests of every row of
+//! the threat table.
 
 mod attacks;
 mod home;
+mod threats;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -38,6 +40,7 @@ pub(crate) async fn run(args: JoinArgs) -> anyhow::Result<()> {
     row("revoked: cut off", one.revoked(target).await)?;
     one.market.kill().await?;
     row("an authority of its own, and what happens without it", authority_apart().await)?;
+    threats::run().await?;
     println!("join: ok");
     Ok(())
 }
