@@ -1,22 +1,23 @@
 #!/usr/bin/env bash
-# Creates secrets/ next to this script for compose.yaml: a market's bundle, and the database's certificate and
-# password.
+# Creates secrets/ next to this script for compose.yaml: the database's certificate and password. Certificates of the
+# market are none of them: the markets join the authority (open.sh).
 #
-#   deploy/compose/secrets.sh certs/pki/market.tar
+#   deploy/compose/secrets.sh
 #
-# Existing files are kept, except for the bundle. Run it again with a new bundle after a renewal.
+# Existing files are kept.
 set -euo pipefail
 
-if [ $# != 1 ] || [ ! -r "$1" ]; then
+if [ $# != 0 ]; then
     sed -n '2,/^set/s/^# \{0,1\}//p' "$0" | sed '$d' >&2
     exit 2
 fi
-bundle=$(realpath "$1")
 cd "$(dirname "$0")"
 umask 077
-mkdir -p secrets/market
+# The folder keeps other users of this machine out. The files in it are mounted into containers one by one, whose users must
+# be able to read them.
+mkdir -p secrets
+chmod 700 secrets
 cd secrets
-tar -xf "$bundle" -C market --strip-components 1
 if [ ! -e postgres-password ]; then
     openssl rand -hex 24 >postgres-password
 fi
@@ -33,6 +34,6 @@ if [ ! -e postgres.pem ]; then
     openssl x509 -req -in "$work/csr" -CA postgres-ca.pem -CAkey "$work/ca.key" -set_serial "0x$(openssl rand -hex 16)" \
         -days 825 -extfile "$work/ext" -out postgres.pem 2>/dev/null
 fi
-# PostgreSQL runs as a different user, who must be able to read the certificate.
-chmod 644 postgres.pem postgres-ca.pem
-echo "secrets/ is ready: a market's bundle, the database's certificate (825 days) and password"
+# The markets read the password as a user of the image. The database copies its key as root (compose.yaml).
+chmod 644 postgres.pem postgres-ca.pem postgres-password
+echo "secrets/ is ready: the database's certificate (825 days) and password"

@@ -1,13 +1,17 @@
 #!/bin/sh
-# Runs on the host, in the folder that deploy/install.sh copied there: on-host.sh FOLDER [ROOT]. Installs the files
-# that differ, prints what it did, and removes the folder.
+# Runs on the host, in the folder that deploy/install.sh copied there.
+#
+#   on-host.sh needs FOLDER [ROOT]      prints `code` if the market has to join first, or else `nothing`
+#   on-host.sh install FOLDER [ROOT]    installs the files that differ, joins with the code on standard input if that is
+#                                       necessary, prints what it did, and removes the folder
 set -eu
 
-folder=$1
-root=${2-}
+command=$1
+folder=$2
+root=${3-}
 parcel=$folder/souk
 patience=60
-trap 'rm -rf "$folder"' EXIT
+[ "$command" = needs ] || trap 'rm -rf "$folder"' EXIT
 
 die() {
     printf '  error: %s\n' "$*" >&2
@@ -22,6 +26,17 @@ if [ "$(id -u)" != 0 ] && [ -z "$root" ]; then
 fi
 [ -n "$root" ] || [ -d /run/systemd/system ] ||
     die "this host does not run systemd; start the market by other means, or install below --root"
+
+# With DynamicUser, the state directory is below /var/lib/private once the service has run. systemd moves it there at
+# the first start.
+state=/var/lib/souk-market
+[ ! -d "$root/var/lib/private/souk-market" ] || state=/var/lib/private/souk-market
+joins=false
+[ -d "$parcel/pki" ] || [ -e "$root$state/market/live/party.pem" ] || joins=true
+if [ "$command" = needs ]; then
+    if $joins; then echo code; else echo nothing; fi
+    exit 0
+fi
 
 changed=''
 owner=$(id -u):$(id -g)
@@ -40,6 +55,20 @@ put() {
     printf '  new: %s\n' "$3"
 }
 
+# join: gets the market's certificate with the code on standard input. On a host, as the user of the unit, to whom the state
+# directory belongs.
+join() {
+    if [ -n "$root" ]; then
+        mkdir -p "$root$state"
+        chmod 700 "$root$state"
+        "$root/usr/local/bin/market" join --dir "$root$state/market"
+    else
+        systemd-run --quiet --wait --pipe --collect --property=DynamicUser=yes --property=User=souk-market \
+            --property=StateDirectory=souk-market --property=StateDirectoryMode=0700 --property=UMask=0077 \
+            /usr/local/bin/market join --dir /var/lib/souk-market/market
+    fi
+}
+
 for program in market seller buyer; do
     put 755 "$parcel/$program" "/usr/local/bin/$program"
 done
@@ -56,22 +85,23 @@ if [ -e "$parcel/postgres-ca.pem" ]; then
 fi
 restart=$changed
 
-# With DynamicUser, the state directory is below /var/lib/private once the service has run. systemd moves it there at
-# the first start.
-state=/var/lib/souk-market
-[ ! -d "$root/var/lib/private/souk-market" ] || state=/var/lib/private/souk-market
-mkdir -p "$root$state/pki"
-chmod 700 "$root$state" "$root$state/pki"
 changed=''
-# Once the service has run, its user owns the directory, and a running market must be able to read new files.
-owner=$(stat -c %u:%g "$root$state")
-chown "$owner" "$root$state/pki"
-for file in "$parcel"/pki/*; do
-    case $file in
-        *.key) put 600 "$file" "$state/pki/$(basename "$file")" ;;
-        *) put 644 "$file" "$state/pki/$(basename "$file")" ;;
-    esac
-done
+if [ -d "$parcel/pki" ]; then
+    mkdir -p "$root$state/pki"
+    chmod 700 "$root$state" "$root$state/pki"
+    # Once the service has run, its user owns the directory, and a running market must be able to read new files.
+    owner=$(stat -c %u:%g "$root$state")
+    chown "$owner" "$root$state/pki"
+    for file in "$parcel"/pki/*; do
+        case $file in
+            *.key) put 600 "$file" "$state/pki/$(basename "$file")" ;;
+            *) put 644 "$file" "$state/pki/$(basename "$file")" ;;
+        esac
+    done
+elif $joins; then
+    said=$(join) || die "the market has not joined; the reason stands above. Then install again, with the same code"
+    printf '%s\n' "$said" | sed -n 's/^joined/  joined/p'
+fi
 renewed=$changed
 
 if [ -n "$root" ]; then

@@ -123,7 +123,7 @@ fn stop_timeouts_in_deploy_exceed_the_drain() {
         ("systemd/souk-market.service", "TimeoutStopSec", "systemd/market.toml"),
         ("systemd/souk-market.service", "TimeoutStopSec", "systemd/market-postgres.toml"),
         ("compose/compose.yaml", "stop_grace_period", "compose/market.toml"),
-        ("kubernetes/market.yaml", "terminationGracePeriodSeconds", "kubernetes/market.toml"),
+        ("kubernetes/market/market.yaml", "terminationGracePeriodSeconds", "kubernetes/market/market.toml"),
     ] {
         let drain = Config::load(Some(&deploy().join(settings))).unwrap().server.drain().as_secs();
         let limit = limit(file, key);
