@@ -11,6 +11,7 @@ use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls_pki_types::CertificateDer;
 
 use crate::credentials::{Credentials, StaleLists};
+use crate::server_rule::{ByRule, ServerRule};
 use crate::tls::{ALPN_H2, TlsError, VERSIONS, provider};
 use crate::verifier::LeafOnly;
 
@@ -44,18 +45,19 @@ pub fn client_config(credentials: &Credentials) -> Result<Arc<ClientConfig>, Tls
     Ok(Arc::new(config))
 }
 
-/// Builds a configuration that shows no certificate and leaves the judgement of the server's to `verifier`: TLS 1.3
-/// only, ALPN `h2`, no session resumption.
+/// Builds a configuration that shows no certificate and leaves the judgement of the server's to `rule`: TLS 1.3 only, ALPN
+/// `h2`, no session resumption.
 ///
 /// For a party that does not have its certificate yet, or whose trust is out of date.
 ///
 /// # Errors
 /// Returns an error if rustls rejects the protocol version.
-pub fn anonymous_config(verifier: Arc<dyn ServerCertVerifier>) -> Result<Arc<ClientConfig>, TlsError> {
-    let mut config = ClientConfig::builder_with_provider(provider())
+pub fn anonymous_config(rule: Arc<impl ServerRule + 'static>) -> Result<Arc<ClientConfig>, TlsError> {
+    let provider = provider();
+    let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(VERSIONS)?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
+        .with_custom_certificate_verifier(Arc::new(ByRule::new(rule, provider)))
         .with_no_client_auth();
     config.alpn_protocols = vec![ALPN_H2.to_vec()];
     config.resumption = Resumption::disabled();

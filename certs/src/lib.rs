@@ -9,10 +9,11 @@
 //! | [`acceptor`], [`connector`] | the two ends of a connection, for tonic |
 //! | [`file`] | files that are replaced as a whole, and locks |
 //! | [`check_issued`] | the check of a certificate that was just received |
+//! | [`ServerRule`] | rules of one's own about a server's certificates, for connections without one |
 //! | [`ForeignChain`] | the refusal of certificates besides a leaf |
 //! | [`rotation`] | reloading credentials when their files change |
 //! | [`statement`] | texts that are signed with the key of a certificate |
-//! | [`pem`] | a check that no block of a PEM file is skipped |
+//! | [`pem`] | encoding, and a check that no block of a PEM file is skipped |
 //! | [`clock`], [`random`] | the only places that read the system clock, and that generate random bytes and
 //! ids |
 //!
@@ -34,12 +35,14 @@ pub mod pem;
 pub mod random;
 pub mod rotation;
 pub mod server;
+mod server_rule;
 pub mod statement;
 mod tls;
 mod verifier;
 mod write_buffer;
 
 pub use issued::{IssuedError, check_issued};
+pub use server_rule::ServerRule;
 pub use tls::TlsError;
 pub use verifier::ForeignChain;
 pub use write_buffer::{WRITE_BUFFER_BYTES, WriteBuffer};

@@ -238,10 +238,10 @@ pub enum CodeError {
     /// The address is too long for a code.
     #[error("the authority's address is too long for an invitation code: HOST:PORT may have 255 characters")]
     TooLong,
-    /// The address of the authority is none.
+    /// The address of the authority can't be parsed.
     #[error("the invitation code has an unusable address")]
     Address(#[from] DialAddressError),
-    /// The trust domain is none.
+    /// The trust domain can't be parsed.
     #[error("the invitation code has an unusable trust domain")]
     TrustDomain(#[from] TrustDomainError),
 }

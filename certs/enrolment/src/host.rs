@@ -1,6 +1,5 @@
 //! Joining as a market: the host's folder becomes a context.
 
-use rustls_pki_types::CertificateDer;
 use souk_certs::clock::Clock;
 use souk_certs::connector::Dial;
 use souk_certs::identity::{Role, TrustDomain};
@@ -8,12 +7,11 @@ use souk_certs::random::Random;
 use std::path::PathBuf;
 use thiserror::Error;
 
+use crate::admission::{Admission, AnswerError};
 use crate::code::InvitationCode;
-use crate::context::{Context, ContextError, Description, Generation, Joining};
-use crate::join::{JoinError, Joined, join};
+use crate::context::{Context, ContextError, Description, Joining};
+use crate::join::{JoinError, join};
 use crate::key::{KeyError, PartyKey};
-use crate::pem;
-use crate::trust::{Accepted, BundleError, Refused, SignedBundle, Trusted, accept};
 
 /// Why a host did not join. The same call continues where this one stopped.
 #[derive(Debug, Error)]
@@ -51,12 +49,9 @@ pub enum HostJoinError {
     /// The folder can't be read or written.
     #[error(transparent)]
     Context(#[from] ContextError),
-    /// The trust bundle of the authority's answer is malformed.
-    #[error("the authority's answer can't be used: {0}")]
-    Bundle(#[from] BundleError),
-    /// The root of the code has not signed the trust bundle of the answer, or something else is wrong with it.
-    #[error("the authority's answer can't be used: {0}")]
-    Trust(#[from] Refused),
+    /// The authority's answer can't be used.
+    #[error(transparent)]
+    Answer(#[from] AnswerError),
 }
 
 /// Gets a market's certificate for an invitation, and puts it into a folder with everything that belongs to it. `nearby` are
@@ -90,22 +85,16 @@ pub async fn join_host(
         }
     }
     let key = PartyKey::open_or_create(&joining.key_path(), random.uuid_v4())?;
-    let joined = join(code, Role::Market, &key, clock.now()).await?;
+    let now = clock.now();
+    let joined = join(code, Role::Market, &key, now).await?;
     if let Some(found) = before.filter(|found| found.name != joined.name) {
         joining.complete()?;
         let (folder, name) = (context.folder().to_owned(), found.name);
         return Err(HostJoinError::OtherName { folder, name, found: joined.name });
     }
-    let accepted = accepted(&joined, code, clock)?;
-    let description = described(&joined, &accepted, code, nearby);
-    let bundle = accepted.bundle();
-    locked.install(&Generation {
-        certificate: pem::certificate(&joined.certificate),
-        key: key.to_pem(),
-        roots: bundle.ca_pem(),
-        lists: bundle.crl_pem(),
-        trust: accepted.signed().to_bytes(),
-    })?;
+    let Admission { description, generation } = Admission::of(&joined, &key, code, now)?;
+    let description = Description { nearby, ..description };
+    locked.install(&generation)?;
     // Last, because it says that the code has been redeemed.
     locked.describe(&description, random.uuid_v4())?;
     // A renewal of the certificate before is over.
@@ -117,30 +106,4 @@ pub async fn join_host(
 fn taken(context: &Context, found: &Description) -> HostJoinError {
     let (folder, role) = (context.folder().to_owned(), found.role());
     HostJoinError::Taken { folder, role, name: found.name.clone(), domain: found.trust_domain.clone() }
-}
-
-/// Takes the trust bundle of the answer, which the root of the code must have signed.
-fn accepted(joined: &Joined, code: &InvitationCode, clock: Clock) -> Result<Accepted, HostJoinError> {
-    let signed = SignedBundle::try_from(joined.trust.clone())?;
-    let roots: [CertificateDer<'static>; 1] = [joined.root.clone()];
-    let trusted = Trusted::in_use(code.trust_domain().clone(), &roots, &[], None);
-    Ok(accept(&trusted, &signed, clock.now())?)
-}
-
-fn described(joined: &Joined, accepted: &Accepted, code: &InvitationCode, nearby: Vec<Dial>) -> Description {
-    let parsed = |texts: &[String]| texts.iter().filter_map(|text| text.parse().ok()).collect::<Vec<Dial>>();
-    let mut authority = parsed(&accepted.bundle().authorities);
-    if authority.is_empty() {
-        authority.push(code.authority().clone());
-    }
-    Description {
-        identity: joined.peer.identity(),
-        name: joined.name.clone(),
-        market: parsed(&accepted.bundle().markets),
-        authority,
-        nearby,
-        trust_domain: code.trust_domain().clone(),
-        invitation: code.id(),
-        ephemeral: joined.ephemeral,
-    }
 }

@@ -69,7 +69,7 @@ pub async fn join(
     now: OffsetDateTime,
 ) -> Result<Joined, JoinError> {
     let verifier = Arc::new(PinnedVerifier::new(code.root(), code.trust_domain().clone()));
-    let config = anonymous_config(Arc::clone(&verifier) as _)?;
+    let config = anonymous_config(Arc::clone(&verifier))?;
     let options = ConnectOptions { keep_alive_interval: None, ..ConnectOptions::default() };
     let connected =
         connect_once(code.authority(), Identity::Authority, config, code.trust_domain(), options).await;
@@ -218,7 +218,7 @@ pub enum JoinError {
     /// The received certificate is not valid at this time, and nothing else is wrong with it.
     #[error("by this machine's clock, the certificate that the authority has sent is not valid now")]
     Early(#[source] rustls::Error),
-    /// No connection came about within [`CONNECT_TIMEOUT`].
+    /// No connection was established within [`CONNECT_TIMEOUT`].
     #[error("the authority was not reached within {CONNECT_TIMEOUT:?}")]
     Unreached(#[source] DialError),
     /// The authority refused the call, or it failed.

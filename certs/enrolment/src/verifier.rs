@@ -11,10 +11,10 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature};
-use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, PeerIncompatible, SignatureScheme};
+use rustls::client::danger::ServerCertVerifier as _;
+use rustls::{CertificateError, Error, OtherError};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use souk_certs::ServerRule;
 use souk_certs::client::anchored_verifier;
 use souk_certs::identity::{Identity, PeerCertificate, TrustDomain};
 use thiserror::Error as ThisError;
@@ -26,7 +26,6 @@ use crate::code::RootPin;
 pub struct PinnedVerifier {
     pin: RootPin,
     domain: TrustDomain,
-    provider: CryptoProvider,
     root: OnceLock<CertificateDer<'static>>,
 }
 
@@ -34,7 +33,7 @@ impl PinnedVerifier {
     /// Creates a verifier for the authority of `domain` with this root.
     #[must_use]
     pub fn new(pin: RootPin, domain: TrustDomain) -> Self {
-        PinnedVerifier { pin, domain, provider: aws_lc_rs::default_provider(), root: OnceLock::new() }
+        PinnedVerifier { pin, domain, root: OnceLock::new() }
     }
 
     /// Returns the root with the pinned hash, once a server has proved to be the authority by it.
@@ -87,26 +86,25 @@ impl From<NotTheAuthority> for Error {
     }
 }
 
-impl ServerCertVerifier for PinnedVerifier {
-    fn verify_server_cert(
+impl ServerRule for PinnedVerifier {
+    fn judge(
         &self,
         leaf: &CertificateDer<'_>,
         beside_leaf: &[CertificateDer<'_>],
         name: &ServerName<'_>,
-        ocsp_response: &[u8],
         now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
+    ) -> Result<(), Error> {
         let [root] = beside_leaf else { return Err(NotTheAuthority::Chain.into()) };
         if RootPin::of(root) != self.pin {
             return Err(NotTheAuthority::Root.into());
         }
         let root = root.clone().into_owned();
         let verifier = anchored_verifier(&root).map_err(|_| NotTheAuthority::Root)?;
-        let verified = verifier.verify_server_cert(leaf, &[], name, ocsp_response, now);
+        let verified = verifier.verify_server_cert(leaf, &[], name, &[], now);
         if let Err(error) = &verified
             && !is_about_time(error)
         {
-            return verified;
+            return Err(error.clone());
         }
         // webpki has compared the DNS name. The SPIFFE ID is the identity.
         let Ok(peer) = PeerCertificate::from_der(leaf, &self.domain) else {
@@ -119,34 +117,12 @@ impl ServerCertVerifier for PinnedVerifier {
             // webpki looks at the time first, also of a certificate that the root has not signed.
             let end = u64::try_from(peer.not_after().unix_timestamp()).unwrap_or(0);
             let at_its_end = UnixTime::since_unix_epoch(Duration::from_secs(end));
-            verifier.verify_server_cert(leaf, &[], name, ocsp_response, at_its_end)?;
+            verifier.verify_server_cert(leaf, &[], name, &[], at_its_end)?;
         }
-        let verified = verified?;
+        verified?;
         // Fails only if it is set, and then it is the same root.
         let _ = self.root.set(root);
-        Ok(verified)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _leaf: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(PeerIncompatible::Tls12NotOfferedOrEnabled.into())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        leaf: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, leaf, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        Ok(())
     }
 }
 

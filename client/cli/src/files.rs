@@ -7,20 +7,18 @@ use std::{
 
 use souk_enrolment::context::ContextFolder;
 
-/// Returns the folder of the contexts, which is that of the settings; `None` without a home directory.
-pub(super) fn contexts() -> Option<ContextFolder> {
-    config_folder().map(ContextFolder::at)
-}
-
-/// Returns the folder of the settings: `$XDG_CONFIG_HOME/souk`, or `~/.config/souk`.
+/// Returns the folder of the settings, which is that of the contexts: `$XDG_CONFIG_HOME/souk`, or `~/.config/souk`.
 pub(super) fn config_folder() -> Option<PathBuf> {
-    folder("XDG_CONFIG_HOME", ".config")
+    ContextFolder::of_user().map(|folder| folder.path().to_owned())
 }
 
 /// Returns the folder of the shell history and the record of seen events: `$XDG_STATE_HOME/souk`, or
-/// `~/.local/state/souk`.
+/// `~/.local/state/souk`. `None` without a home directory.
 pub(super) fn state_folder() -> Option<PathBuf> {
-    folder("XDG_STATE_HOME", ".local/state")
+    // As `ContextFolder::of_user`, with another variable.
+    let set = env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || env::home_dir().filter(|home| home.is_absolute()).map(|home| home.join(".local/state"));
+    set.or_else(home).map(|folder| folder.join("souk"))
 }
 
 /// Creates a folder, and makes sure that files can be written in it.
@@ -30,14 +28,6 @@ pub(super) fn make_writable(folder: &Path) -> io::Result<()> {
     let probe = folder.join(format!("probe.{}.tmp", std::process::id()));
     fs::File::create(&probe)?;
     fs::remove_file(&probe)
-}
-
-fn folder(variable: &str, below_home: &str) -> Option<PathBuf> {
-    // The specification requires relative paths to be ignored; an empty variable counts as unset.
-    let set = env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-    // Without HOME, as under some service managers, the one of the user database.
-    let home = || env::home_dir().filter(|home| home.is_absolute()).map(|home| home.join(below_home));
-    set.or_else(home).map(|folder| folder.join("souk"))
 }
 
 #[cfg(test)]

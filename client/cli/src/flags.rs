@@ -10,6 +10,7 @@ use souk_client::{
     config::{self, AddressesError, MarketAddresses, parse_timeout},
     timing::{CallTiming, Timings},
 };
+use souk_enrolment::context::ContextFolder;
 use souk_settings::expanded;
 use souk_stdio::errln;
 
@@ -109,7 +110,7 @@ fn timeout(text: &str) -> Result<Duration, config::ConfigError> {
 pub struct Resolved {
     /// The settings of the connection; `None` if no certificate was named, or the context can't be used.
     pub client: Option<ClientConfig>,
-    /// The settings of a connection, whoever connects.
+    /// The settings of a connection that are the same for every party.
     pub(crate) connecting: Connecting,
     /// The market's addresses.
     pub market: MarketAddresses,
@@ -172,7 +173,7 @@ impl CommonFlags {
         };
         let audience = Audience::of(program);
         let named = flags.named();
-        let selection = Selection::of(&named, audience, files::contexts().as_ref());
+        let selection = Selection::of(&named, audience, ContextFolder::of_user().as_ref());
         let market = selection.market(&named).map_err(|error| {
             let hint = "write --market as HOST:PORT; several of them with commas in between";
             Failure::usage(format!("{error}"), hint)

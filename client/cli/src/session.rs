@@ -159,7 +159,12 @@ impl CliSession {
 
     /// Returns a new id, for the names of temporary files.
     pub(crate) fn unique(&self) -> Uuid {
-        self.resolved.client.as_ref().map_or(Random::SYSTEM, |client| client.random).uuid_v4()
+        self.random().uuid_v4()
+    }
+
+    /// Returns the source of random values of the connection's settings; without any, the system's.
+    pub(crate) fn random(&self) -> Random {
+        self.resolved.client.as_ref().map_or(Random::SYSTEM, |client| client.random)
     }
 
     /// Returns whether some part of the program takes up renewed certificates.

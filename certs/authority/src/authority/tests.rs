@@ -213,9 +213,7 @@ fn only_the_identity_of_exactly_one_uri_counts() {
 }
 
 fn sign_der(der: &[u8]) -> Result<(), AuthorityError> {
-    use base64::Engine as _;
-    let body = base64::prelude::BASE64_STANDARD.encode(der);
-    let pem = format!("-----BEGIN CERTIFICATE REQUEST-----\n{body}\n-----END CERTIFICATE REQUEST-----\n");
+    let pem = souk_certs::pem::encode("CERTIFICATE REQUEST", der);
     authority().sign_csr(&pem, &seller(), &LeafOptions::default(), NOW).map(drop)
 }
 

@@ -290,10 +290,7 @@ impl Drop for World {
 
 /// Encodes a certificate in PEM.
 pub(crate) fn pem(certificate: &rustls_pki_types::CertificateDer<'_>) -> String {
-    use base64::Engine as _;
-    let body = base64::prelude::BASE64_STANDARD.encode(certificate);
-    let lines: Vec<_> = body.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
-    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+    souk_certs::pem::encode("CERTIFICATE", certificate)
 }
 
 /// Returns the request of a code and key, as the client sends it.

@@ -19,7 +19,7 @@ pub struct Description {
     pub identity: Identity,
     /// The name that the authority gave the party.
     pub name: String,
-    /// The market's addresses, from the trust bundle. Empty until a market has told the authority its own.
+    /// The market's addresses, from the trust bundle. Empty if the authority knows no market.
     pub market: Vec<Dial>,
     /// The authority's addresses, at which certificates are renewed; from the trust bundle.
     pub authority: Vec<Dial>,
@@ -151,7 +151,7 @@ mod tests {
     fn a_file_with_a_mistake_is_named_with_what_is_wrong() {
         let path = Path::new("/c/context.toml");
         let text = alice().to_toml(path).unwrap();
-        for (from, to, told) in [
+        for (from, to, expected) in [
             ("\"seller\"", "\"thief\"", "thief"),
             ("\"seller\"", "\"market\"", "no `party`"),
             ("party = \"00000000-0000-0000-0000-000000000007\"\n", "", "`party` is missing"),
@@ -162,7 +162,10 @@ mod tests {
         ] {
             assert!(text.contains(from), "{from}: {text}");
             let error = Description::from_toml(&text.replacen(from, to, 1), path).unwrap_err().to_string();
-            assert!(error.starts_with("/c/context.toml can't be used: ") && error.contains(told), "{error}");
+            assert!(
+                error.starts_with("/c/context.toml can't be used: ") && error.contains(expected),
+                "{error}"
+            );
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The folder of a user's contexts.
 
 use std::{
-    fs, io,
+    env, fs, io,
     path::{Path, PathBuf},
 };
 
@@ -35,6 +35,17 @@ impl ContextFolder {
         Self { root: root.into() }
     }
 
+    /// Returns the folder of the user who runs this program: `$XDG_CONFIG_HOME/souk`, or `~/.config/souk` (XDG Base Directory
+    /// Specification). `None` without a home directory.
+    #[must_use]
+    pub fn of_user() -> Option<Self> {
+        // The specification requires relative paths to be ignored; an empty variable counts as unset.
+        let set = env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+        // Without HOME, as under some service managers, the one of the user database.
+        let home = || env::home_dir().filter(|home| home.is_absolute()).map(|home| home.join(".config"));
+        set.or_else(home).map(|folder| Self::at(folder.join("souk")))
+    }
+
     /// Returns the path of the folder.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -56,7 +67,7 @@ impl ContextFolder {
         let mut listed = Vec::new();
         for entry in entries {
             let entry = entry.map_err(ContextError::io("read", &folder))?;
-            // Names with a dot are folders on their way out.
+            // Folders that are being removed have a name with a dot.
             let Some(name) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
             let context = Context::at(entry.path());
             match context.description() {
@@ -220,15 +231,7 @@ mod tests {
     }
 
     fn complete(locked: &Locked, certificate: &str) {
-        let text = certificate.to_owned();
-        let generation = Generation {
-            certificate: text.clone(),
-            key: text.clone(),
-            roots: text.clone(),
-            lists: text,
-            trust: Vec::new(),
-        };
-        locked.install(&generation).unwrap();
+        locked.install(&Generation::of_text(certificate)).unwrap();
     }
 
     #[test]

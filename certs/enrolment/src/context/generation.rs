@@ -82,6 +82,15 @@ impl Generation {
     }
 }
 
+#[cfg(test)]
+impl Generation {
+    /// Returns files that all contain a text.
+    pub(super) fn of_text(text: &str) -> Self {
+        let text = || text.to_owned();
+        Self { certificate: text(), key: text(), roots: text(), lists: text(), trust: text().into_bytes() }
+    }
+}
+
 /// A context's folder. Creating the value reads nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Context {

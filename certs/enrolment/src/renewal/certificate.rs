@@ -5,6 +5,7 @@ use rustls_pki_types::pem::PemObject as _;
 use souk_certs::clock::Clock;
 use souk_certs::credentials::Credentials;
 use souk_certs::identity::{PeerCertificate, Role};
+use souk_certs::pem;
 use souk_certs::random::Random;
 use time::{Duration, OffsetDateTime};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
@@ -14,7 +15,6 @@ use super::{RenewalError, described, trust};
 use crate::context::{Context, Description, Generation, Locked};
 use crate::join::{self, JoinError, Renewed};
 use crate::key::PartyKey;
-use crate::pem;
 use crate::trust::keep::{take_addresses, with_bundle};
 use crate::trust::{Accepted, Refused, SignedBundle, Trusted, accept, trusted_by};
 
@@ -239,7 +239,7 @@ fn install(
     let roots = accepted.as_ref().map_or(&trusted, Accepted::trusted).roots();
     let new = join::check_renewed(renewed, key, roots, before.identity(), &domain, now)?;
     let next = Generation {
-        certificate: pem::certificate(&renewed.certificate),
+        certificate: pem::encode("CERTIFICATE", &renewed.certificate),
         key: key.to_pem(),
         ..context.generation()?
     };

@@ -10,6 +10,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use prost::Message as _;
 use rcgen::SigningKey;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
+use souk_certs::connector::Dial;
 use souk_certs::credentials::{MAX_DER_BYTES, MAX_FILE_BYTES};
 use souk_certs::identity::TrustDomain;
 use souk_certs::pem;
@@ -161,6 +162,18 @@ impl TrustBundle {
             authorities: self.authorities.clone(),
         }
         .encode_to_vec()
+    }
+
+    /// Returns the addresses of the markets that this version can read.
+    #[must_use]
+    pub fn market_addresses(&self) -> Vec<Dial> {
+        self.markets.iter().filter_map(|text| text.parse().ok()).collect()
+    }
+
+    /// Returns the addresses of the authority's enrolment services that this version can read.
+    #[must_use]
+    pub fn authority_addresses(&self) -> Vec<Dial> {
+        self.authorities.iter().filter_map(|text| text.parse().ok()).collect()
     }
 
     /// Returns the root certificates in PEM, as in `ca.pem`.

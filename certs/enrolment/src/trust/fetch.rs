@@ -4,14 +4,11 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature};
-use rustls::{DigitallySignedStruct, Error as TlsRefusal, PeerIncompatible, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-use souk_certs::TlsError;
 use souk_certs::client::anonymous_config;
 use souk_certs::connector::{ConnectOptions, Dial, DialError, connect_once};
 use souk_certs::identity::Identity;
+use souk_certs::{ServerRule, TlsError};
 use souk_proto::v1::{self, trust_service_client::TrustServiceClient};
 use thiserror::Error;
 use time::OffsetDateTime;
@@ -65,7 +62,7 @@ pub async fn catch_up(
     now: OffsetDateTime,
 ) -> Result<Accepted, FetchError> {
     let verifier = Arc::new(Unverified::default());
-    let config = anonymous_config(Arc::clone(&verifier) as _)?;
+    let config = anonymous_config(Arc::clone(&verifier))?;
     let options = ConnectOptions { keep_alive_interval: None, ..ConnectOptions::default() };
     let (channel, _closed) =
         connect_once(authority, Identity::Authority, config, trusted.domain(), options).await?;
@@ -96,52 +93,22 @@ async fn chain(channel: Channel, known: i64) -> Result<Vec<SignedBundle>, FetchE
     Err(FetchError::Endless)
 }
 
-/// Accepts any certificate, and remembers it. That the server holds its key is verified.
-#[derive(Debug)]
+/// Accepts any certificate, and remembers it.
+#[derive(Debug, Default)]
 struct Unverified {
-    provider: CryptoProvider,
     leaf: OnceLock<CertificateDer<'static>>,
 }
 
-impl Default for Unverified {
-    fn default() -> Self {
-        Self { provider: aws_lc_rs::default_provider(), leaf: OnceLock::new() }
-    }
-}
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
+impl ServerRule for Unverified {
+    fn judge(
         &self,
         leaf: &CertificateDer<'_>,
         _beside_leaf: &[CertificateDer<'_>],
         _name: &ServerName<'_>,
-        _ocsp_response: &[u8],
         _now: UnixTime,
-    ) -> Result<ServerCertVerified, TlsRefusal> {
+    ) -> Result<(), rustls::Error> {
         // Set once: there is one connection.
         let _ = self.leaf.set(leaf.clone().into_owned());
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _leaf: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, TlsRefusal> {
-        Err(PeerIncompatible::Tls12NotOfferedOrEnabled.into())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        leaf: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, TlsRefusal> {
-        verify_tls13_signature(message, leaf, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        Ok(())
     }
 }

@@ -73,14 +73,12 @@ pub(crate) fn take_addresses(
 /// Takes over the addresses that a bundle has. None leaves those before, so that an authority without a service does not
 /// make its parties forget where the market is; one that does not parse is left out.
 fn with_addresses(before: &Description, accepted: &Accepted) -> Description {
-    let parsed = |texts: &[String], before: &[Dial]| {
-        let found: Vec<Dial> = texts.iter().filter_map(|text| text.parse().ok()).collect();
-        if found.is_empty() { before.to_vec() } else { found }
-    };
+    let or_before =
+        |found: Vec<Dial>, before: &[Dial]| if found.is_empty() { before.to_vec() } else { found };
     let bundle = accepted.bundle();
     Description {
-        market: parsed(&bundle.markets, &before.market),
-        authority: parsed(&bundle.authorities, &before.authority),
+        market: or_before(bundle.market_addresses(), &before.market),
+        authority: or_before(bundle.authority_addresses(), &before.authority),
         ..before.clone()
     }
 }

@@ -7,7 +7,7 @@ use souk_certs::identity::Role;
 use souk_enrolment::context::{ContextError, ContextFolder, ContextName};
 
 use super::{list, show};
-use crate::{CliSession, Failure, ask_yes_no, files, given::Origin};
+use crate::{CliSession, Failure, ask_yes_no, given::Origin};
 
 /// Your contexts: what `join` has made, one for each market that you have joined
 #[derive(Clone, Debug, Subcommand)]
@@ -79,7 +79,7 @@ impl ContextCommand {
 /// There is no home directory.
 pub(crate) fn folder(session: &CliSession) -> Result<(ContextFolder, Role), Failure> {
     let role = session.audience().role();
-    files::contexts().zip(role).ok_or_else(|| {
+    ContextFolder::of_user().zip(role).ok_or_else(|| {
         Failure::usage("there is no home directory, and contexts are in it", "set HOME or XDG_CONFIG_HOME")
     })
 }

@@ -4,18 +4,19 @@
 //! key is kept in `joining/ID` until the context has it, and a context that exists is not joined again but registered.
 
 mod account;
-mod certificate;
+mod failed;
 mod view;
 
-pub use certificate::refused as join_refused;
+pub use failed::refused as join_refused;
 
 use std::io::{self, BufRead as _, IsTerminal as _};
 
 use clap::Args;
-use souk_certs::identity::Role;
+use souk_certs::{connector::Dial, identity::Role};
 use souk_enrolment::{
     code::InvitationCode,
     context::{ContextError, ContextFolder, ContextName},
+    party::{Newcomer, join_party},
 };
 
 use self::view::JoinedView;
@@ -53,10 +54,10 @@ impl Join {
             self.name.as_deref().map(str::parse).transpose().map_err(ContextError::Name)?;
         let command = session.audience().command().unwrap_or_default();
         let code = invitation_code(self.code.as_deref(), command).await?;
-        let selected = match joined_before(&folder, role, &code, name.as_ref())? {
-            Some(selected) => selected,
-            None => certificate::join(session, &folder, role, &code, name).await?,
-        };
+        let newcomer = Newcomer { role, name, market: named_market(session) };
+        let joined = join_party(&folder, newcomer, &code, (session.clock(), session.random())).await;
+        let joined = joined.map_err(|error| failed::of_party(error, &code, command))?;
+        let selected = Selected::new(joined.name, joined.context, joined.description);
         let mut view = JoinedView::of(&selected)?;
         view.say_joined(session)?;
         let made_current = make_current(session, &folder, role, &selected)?;
@@ -107,19 +108,12 @@ struct MadeCurrent {
     before: Option<ContextName>,
 }
 
-/// Returns the context that an earlier run has made with the same code.
-fn joined_before(
-    folder: &ContextFolder,
-    role: Role,
-    code: &InvitationCode,
-    name: Option<&ContextName>,
-) -> Result<Option<Selected>, Failure> {
-    let made = certificate::made_with(folder, role, code, name)?;
-    if made.is_some() {
-        // What an interrupted run has left behind.
-        folder.joining(code.id())?.complete()?;
+/// Returns the market that was named on the command line or elsewhere. It is used if the authority knows none.
+fn named_market(session: &CliSession) -> Vec<Dial> {
+    match session.resolved().given.origin("market") {
+        Some(_) => session.resolved().market.iter().cloned().collect(),
+        None => Vec::new(),
     }
-    Ok(made)
 }
 
 /// Makes the context the current one, unless it is a demo's and a lasting one is in use.

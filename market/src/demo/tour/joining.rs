@@ -13,15 +13,16 @@ use souk_certs::{
     connector::{self, ConnectOptions, Dial},
     credentials::Credentials,
     identity::{Identity, Role},
+    pem,
 };
 use souk_client::{ClientConfig, Connection};
 use souk_enrolment::{
+    admission::Admission,
     code::InvitationCode,
-    context::{Context, Generation},
+    context::Context,
     join::{JoinError, check_renewed, join, renew},
     key::PartyKey,
-    pem,
-    trust::{SignedBundle, Trusted, accept},
+    trust::SignedBundle,
 };
 use souk_proto::{
     Reason,
@@ -151,18 +152,8 @@ async fn newcomer_joins(place: &mut Place) -> anyhow::Result<Newcomer> {
     let (code, key) = (place.invite("nina")?, PartyKey::generate()?);
     let now = CertificateClock::SYSTEM.now();
     let joined = join(&code, Role::Buyer, &key, now).await?;
-    let signed = SignedBundle::try_from(joined.trust.clone())?;
-    let roots = [joined.root.clone()];
-    let trusted = Trusted::in_use(code.trust_domain().clone(), &roots, &[], None);
-    let accepted = accept(&trusted, &signed, now)?;
     let context = Context::at(place.folder.path().join("nina"));
-    context.lock()?.install(&Generation {
-        certificate: pem::certificate(&joined.certificate),
-        key: key.to_pem(),
-        roots: accepted.bundle().ca_pem(),
-        lists: accepted.bundle().crl_pem(),
-        trust: accepted.signed().to_bytes(),
-    })?;
+    context.lock()?.install(&Admission::of(&joined, &key, &code, now)?.generation)?;
     let config = ClientConfig::new(place.address.into(), context.credential_files());
     let connection = Connection::open(&config).await?;
     let request = v1::RegisterBuyerRequest { display_name: "Nina".into(), ..Default::default() };
@@ -174,7 +165,7 @@ async fn good_once(newcomer: &Newcomer) -> anyhow::Result<()> {
     let now = CertificateClock::SYSTEM.now();
     let again = join(&newcomer.code, Role::Buyer, &newcomer.key, now).await?;
     let first = std::fs::read_to_string(newcomer.context.credential_files().cert)?;
-    ensure!(pem::certificate(&again.certificate) == first, "the same key got another certificate");
+    ensure!(pem::encode("CERTIFICATE", &again.certificate) == first, "the same key got another certificate");
     match join(&newcomer.code, Role::Buyer, &PartyKey::generate()?, now).await {
         Err(JoinError::Refused(status)) if Reason::of(&status) == Some(Reason::InvitationUsed) => Ok(()),
         Err(error) => Err(error.into()),
