@@ -7,6 +7,7 @@
 
 mod causes;
 mod distrust;
+mod joining;
 mod reach;
 mod refusal;
 
@@ -17,6 +18,7 @@ use souk_certs::{
     connector::{Dial, DialError, DialStep},
     credentials::CredentialError,
 };
+use souk_enrolment::{code::CodeError, context::ContextError, join::JoinError, party::PartyJoinError};
 use souk_proto::Reason;
 use tonic::{Code, Status, TimeoutExpired};
 
@@ -57,6 +59,16 @@ pub enum Error {
     /// The certificate names the market itself, or a role that does not call the market.
     #[error("the certificate names {0}, which is no party of the market")]
     NotAParty(String),
+    /// The text is not an invitation code.
+    #[error(transparent)]
+    Code(#[from] CodeError),
+    /// The party has not joined. The same call continues where this one stopped. What the authority has refused is
+    /// [`Refused`](Self::Refused) instead.
+    #[error(transparent)]
+    Join(Box<PartyJoinError>),
+    /// A context can't be used.
+    #[error(transparent)]
+    Context(#[from] ContextError),
     /// A setting is not usable.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -207,7 +219,9 @@ impl Error {
             Self::Tls(_) => Some("make the certificates again with gen-certs.sh"),
             Self::NotAParty(_) => Some("use a seller's, buyer's or operator's certificate"),
             // These messages say what to do themselves.
-            Self::Config(_) | Self::Addresses(_) | Self::Io { .. } => None,
+            Self::Code(_) | Self::Config(_) | Self::Addresses(_) | Self::Io { .. } => None,
+            Self::Join(error) => joining::hint_of_join(error),
+            Self::Context(error) => joining::hint_of_context(error),
             Self::Unreachable { step, .. } => Some(step.hint()),
             Self::NoneReached(_) => self.decisive().and_then(Self::hint),
             Self::Untrusted { distrust, .. } => Some(distrust.hint()),
@@ -225,6 +239,7 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::TimedOut { .. } => true,
+            Self::Join(error) => matches!(**error, PartyJoinError::Join(JoinError::Unreached(_))),
             Self::NoneReached(failures) => failures.iter().any(Self::is_transient),
             Self::Refused(refusal) => {
                 let is_busy = matches!(refusal.code(), Code::Unavailable | Code::ResourceExhausted);

@@ -12,6 +12,8 @@
 //! }
 //! ```
 //!
+//! A newcomer has no files yet, but an invitation code: [`Souk::join`] gets the certificate and keeps it up to date.
+//!
 //! There are three tiers, each built on the one below:
 //!
 //! | tier | for |
@@ -108,8 +110,13 @@ pub use paging::{Paged, Pages};
 pub use reconnect::{Attempts, FIRST_RECONNECT, MAX_RECONNECT};
 pub use renewal::Renewal;
 pub use seen::Seen;
-pub use souk::{Account, Admin, Buyer, Catalog, Options, Seller, Souk};
-pub use souk_certs::{clock::Clock, credentials::CredentialFiles, identity::TrustDomain, random::Random};
+pub use souk::{Account, Admin, Buyer, Catalog, JoinOptions, Options, Seller, Souk};
+pub use souk_certs::{
+    clock::Clock,
+    credentials::CredentialFiles,
+    identity::{Role, TrustDomain},
+    random::Random,
+};
 pub use souk_proto::{Reason, Timestamp, Unary, v1};
 pub use till::{Till, TillNotice};
 pub use timing::Timings;

@@ -64,7 +64,7 @@ impl Renewal {
                     Ok((until, *credentials.identity().thumbprint() == before))
                 });
                 match taken {
-                    // News of roots and revocations come often, and are nobody's concern.
+                    // Roots and revocation lists change often, and the user need not act on it.
                     Ok((_, true)) => tracing::info!("new roots or revocation lists were taken up"),
                     Ok((until, false)) => {
                         report(format!("a new certificate was taken up, valid until {until}"))

@@ -42,8 +42,8 @@ pub(super) async fn choices(
         Source::Orders(status) => orders(session, status).await?,
         Source::Bought => bought(session).await?,
         Source::Categories => categories(session).await?,
-        // Only sellers have these.
-        Source::Withdrawn => Vec::new(),
+        // Only sellers have the former, and the shell knows the latter itself.
+        Source::Withdrawn | Source::Contexts => Vec::new(),
     };
     Ok(matching(all, typed))
 }

@@ -1,4 +1,4 @@
-//! The values that an argument can have on the market: the shell completes them, and its menu offers them.
+//! The values that an argument can have, most of them on the market: the shell completes them, and its menu offers them.
 
 use souk_proto::v1;
 
@@ -25,6 +25,8 @@ pub enum Source {
     Orders(v1::OrderStatus),
     /// Categories in use.
     Categories,
+    /// The contexts of the program's role, on this machine. The shell knows them itself.
+    Contexts,
 }
 
 /// A value to choose.

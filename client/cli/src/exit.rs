@@ -79,7 +79,8 @@ fn known(reason: Reason) -> Option<u8> {
 pub fn of_error(error: &Error) -> u8 {
     match error {
         Error::Credentials(_) | Error::Tls(_) | Error::NotAParty(_) | Error::Untrusted { .. } => IDENTITY,
-        Error::Config(_) | Error::Addresses(_) => USAGE,
+        Error::Code(_) | Error::Config(_) | Error::Addresses(_) => USAGE,
+        Error::Context(error) => of_context(error),
         Error::Unreachable { .. } | Error::TimedOut { .. } => UNAVAILABLE,
         Error::NoneReached(_) => error.decisive().map_or(UNAVAILABLE, of_error),
         Error::Refused(refusal) => of_refusal(refusal),

@@ -4,9 +4,17 @@ mod account;
 mod admin;
 mod buyer;
 mod catalog;
+mod context;
+mod join;
 mod options;
 mod seller;
 
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use souk_enrolment::context::Context;
 use souk_proto::{Unary, v1};
 use tokio_stream::wrappers::ReceiverStream;
 use uuid::Uuid;
@@ -15,9 +23,11 @@ pub use account::Account;
 pub use admin::Admin;
 pub use buyer::Buyer;
 pub use catalog::Catalog;
+pub use join::JoinOptions;
 pub use options::Options;
 pub use seller::Seller;
 
+use self::context::Kept;
 use crate::{
     ClientConfig, Connection, Error, Events, Identity, MarketAddresses, Renewal, Seen, Till, TillNotice,
     renewal::CredentialUsers, till,
@@ -43,9 +53,80 @@ pub struct Souk {
     config: ClientConfig,
     seen: Seen,
     consumer: String,
+    /// Keeps a context up to date; `None` if the certificate is of other files.
+    kept: Option<Arc<Kept>>,
 }
 
 impl Souk {
+    /// Joins a market with an invitation code, and registers there: makes a key, gets a certificate for it, and opens the
+    /// connection. With a code that was used here before, opens what it has made.
+    ///
+    /// The files are a context in `~/.config/souk`, which the command lines use as well (`--context NAME`). While the result
+    /// lives, its certificate is renewed, and the authority's roots and revocation lists are followed.
+    ///
+    /// Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The code is damaged or not valid any more, the authority or the market is not reached, or a file can't be written. The
+    /// same call continues where it stopped.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn join() -> Result<(), souk_client::Error> {
+    /// use souk_client::Souk;
+    ///
+    /// let souk = Souk::join("souk1ae3k…").await?;
+    /// println!("this is {}", souk.party());
+    /// # Ok(()) }
+    /// ```
+    pub async fn join(code: &str) -> Result<Self, Error> {
+        Self::join_with(code, JoinOptions::default()).await
+    }
+
+    /// Like [`join`](Self::join), with options.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join), or an option is out of bounds.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn join() -> Result<(), souk_client::Error> {
+    /// use souk_client::{JoinOptions, Role, Souk};
+    ///
+    /// let shop = JoinOptions::default().role(Role::Seller).display_name("Alice's lamps");
+    /// let souk = Souk::join_with("souk1ae3k…", shop).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn join_with(code: &str, options: JoinOptions) -> Result<Self, Error> {
+        options.join(code).await
+    }
+
+    /// Opens a context that `join` has made, of this library or of a command line. `folder` is that of the context, such as
+    /// `~/.config/souk/contexts/bob` (without `~`); [`context`](Self::context) returns it.
+    ///
+    /// A certificate that ended at most 30 days ago is renewed first. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// There is no context in the folder, it is incomplete, others may write to it, or an option is out of bounds.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn open() -> Result<(), souk_client::Error> {
+    /// use souk_client::{Options, Souk};
+    ///
+    /// let souk = Souk::from_context("/home/bob/.config/souk/contexts/bob", Options::default()).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn from_context(folder: impl Into<PathBuf>, options: Options) -> Result<Self, Error> {
+        Self::of_context(Context::at(folder), None, options).await
+    }
+
+    /// Returns the folder of the context that it was opened from; `None` if the certificate is of other files.
+    #[must_use]
+    pub fn context(&self) -> Option<&Path> {
+        self.kept.as_ref().map(|kept| kept.context.folder())
+    }
+
     /// Prepares a connection to a market with the default [`Options`]. `market` is `host:port`, or several of
     /// them separated by commas.
     ///
@@ -100,7 +181,7 @@ impl Souk {
                 .map_err(|error| Error::io(format!("use the folder {}", folder.display()), error))?,
             None => Seen::in_memory(),
         };
-        Ok(Self { connection, identity, config, seen, consumer: options.consumer })
+        Ok(Self { connection, identity, config, seen, consumer: options.consumer, kept: None })
     }
 
     /// Returns the operations of buyers: buying, orders, wishes and ratings.

@@ -18,8 +18,8 @@ use crate::{ClientConfig, Identity, MarketAddresses, Timings, config::DEFAULT_TI
 pub struct Options {
     timeout: Duration,
     timings: Option<Timings>,
-    clock: Clock,
-    random: Random,
+    pub(super) clock: Clock,
+    pub(super) random: Random,
     pub(super) remember_events_in: Option<PathBuf>,
     pub(super) consumer: String,
 }

@@ -6,6 +6,7 @@ mod doctor;
 mod follow;
 mod identity;
 mod inbox;
+mod joining;
 mod market;
 mod retry;
 mod session;

@@ -37,8 +37,8 @@ pub(super) async fn choices(
         Source::Withdrawn => return withdrawn(session, typed.trim()).await,
         Source::Orders(status) => sales(session, status).await?,
         Source::Categories => categories(session).await?,
-        // Only buyers have these.
-        Source::Wishes | Source::Bought => Vec::new(),
+        // Only buyers have the first two, and the shell knows contexts itself.
+        Source::Wishes | Source::Bought | Source::Contexts => Vec::new(),
     };
     Ok(matching(all, typed))
 }

@@ -1,4 +1,4 @@
-//! Completion: of commands, of the flags of the command that is being typed, and of what the market has.
+//! Completion: of commands, of the flags of the command that is being typed, and of what the market or this machine has.
 
 use souk_certs::identity::Role;
 use souk_testkit::actor::{Actor, draft};
@@ -11,6 +11,8 @@ async fn values_are_completed_by_what_the_command_needs() {
         let (market, _bob, lamp, terminal) = shop().await;
         let alice = Actor::enter(&market, Role::Seller, "alice").await.expect("connected");
         let desk = alice.sell(draft("Desk lamp", "home/desk", 2_400, 3)).await.expect("listed").item_id;
+        let party = market.identity(Role::Seller, "alice").await.expect("a certificate");
+        ["home", "hall"].iter().for_each(|name| terminal.add_context(name, &party, false));
         let mut screen = shell(columns, &terminal).await;
         let clear = "\u{15}";
 
@@ -39,6 +41,8 @@ async fn values_are_completed_by_what_the_command_needs() {
         screen.until(|text| text.contains(&format!("seller> update {lamp}"))).await;
         screen.press(&format!("{clear}sell --category home/l\t")).await;
         screen.until(|text| text.contains("seller> sell --category home/light")).await;
+        screen.press(&format!("{clear}context use ho\t")).await;
+        screen.until(|text| text.contains("seller> context use home")).await;
         screen.press("\u{3}").await;
         screen.until(|text| text.ends_with(PROMPT)).await;
         keep_transcript("completion", columns, &format!("{statuses}\n\n{flags}\n\n{ids}"));

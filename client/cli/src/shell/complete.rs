@@ -1,4 +1,4 @@
-//! Completion: the commands, the flags of the command that is being typed, and the values that the market has.
+//! Completion: the commands, the flags of the command that is being typed, and values that the market or this machine has.
 
 use std::sync::{
     Arc,
@@ -26,7 +26,7 @@ pub(super) struct Lookup {
     pub(super) found: SyncSender<Vec<Choice>>,
 }
 
-/// Returns what an argument stands for, by its command and its name: [`Program::source`](crate::Program::source).
+/// Returns what an argument stands for, by its command and its name.
 pub(super) type SourceOf = fn(&[&str], &str) -> Option<Source>;
 
 /// Completes commands.

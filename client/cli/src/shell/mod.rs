@@ -11,6 +11,7 @@ mod help;
 mod line;
 mod reader;
 mod start;
+mod values;
 
 use std::{
     io::{self, BufRead as _, IsTerminal as _},

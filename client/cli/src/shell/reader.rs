@@ -10,6 +10,7 @@ use tokio::{
 use super::{
     complete::{AnswerCompleter, CommandCompleter, Lookup},
     editor::{Editor, Line, Purpose},
+    values::{of_source, source_of},
 };
 use crate::{
     CliSession, Failure,
@@ -48,7 +49,7 @@ impl<'a> Reader<'a> {
     /// Reads a command.
     pub(super) async fn command<P: Program>(&mut self) -> Line {
         // A new completer each time, because the last command may have changed what it knows.
-        let completer = CommandCompleter::new(Arc::clone(&self.grammar), P::source, self.asked.clone());
+        let completer = CommandCompleter::new(Arc::clone(&self.grammar), source_of::<P>, self.asked.clone());
         self.read::<P>(format!("{}> ", P::NAME), Purpose::Command(Box::new(completer))).await
     }
 
@@ -68,7 +69,7 @@ impl<'a> Reader<'a> {
             Err(failure) => return Some(Err(failure)),
         };
         tokio::select! {
-            found = P::choices(source, typed, self.session) => Some(found),
+            found = of_source::<P>(source, typed, self.session) => Some(found),
             () = signals.came() => None,
         }
     }
@@ -98,6 +99,6 @@ impl<'a> Reader<'a> {
 /// Returns the market's values, none if it does not answer. Without a question, it never returns.
 async fn look_up<P: Program>(session: &CliSession, lookup: Option<&Lookup>) -> Vec<Choice> {
     let Some(lookup) = lookup else { return std::future::pending().await };
-    let found = timeout(LOOKUP_TIMEOUT, P::choices(lookup.source, &lookup.typed, session)).await;
+    let found = timeout(LOOKUP_TIMEOUT, of_source::<P>(lookup.source, &lookup.typed, session)).await;
     found.ok().and_then(Result::ok).unwrap_or_default()
 }
