@@ -167,7 +167,7 @@ async fn join_own(pki: &mut Pki, context: &Context, at: Dial) -> anyhow::Result<
         }
         invited => invited?.0,
     };
-    // By the address that works here: the public one may lead around a corner that this machine can't take.
+    // By an address of this machine: the public one may not be reachable from inside its network.
     let here = InvitationCode::new(
         code.id(),
         code.secret().clone(),

@@ -382,7 +382,7 @@ async fn the_copy_of_a_certificate_is_noticed_and_named() {
     thief.add_renewed_context("bob", &due, &town.authority);
     assert_eq!(bob.run(&["register", "Bob"]).await.code, 0);
     assert_eq!(number(&bob), 2);
-    // Five days are left: now the user is told.
+    // Five days are left: now a warning is printed.
     let ran = thief.run(&["orders"]).await;
     assert!(ran.code == 0 && ran.err.contains("was not renewed"), "{ran:?}");
     assert_eq!(number(&thief), 1);

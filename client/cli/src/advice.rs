@@ -18,8 +18,8 @@ pub(crate) struct Advice {
     pub(crate) hint: String,
 }
 
-/// Adds to a failure what helps a party whose certificate is of a context: `join` makes another certificate, where
-/// others are told which file to replace.
+/// Adds a hint to a failure of a party whose certificate is of a context: `join` makes another certificate. The hint for
+/// other parties says which file to replace.
 pub(crate) fn advised(failure: Failure, selected: &Selected, audience: Audience) -> Failure {
     let Failure::Client(error) = &failure else { return failure };
     match of_error(error, selected, audience) {

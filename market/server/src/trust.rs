@@ -1,4 +1,4 @@
-//! What the market knows of the authority's trust bundles: the newest one, for clients, when the authority was last heard, and
+//! What the market knows of the authority's trust bundles: the newest one, for clients, when the authority was last reached, and
 //! how many of its bundles were refused.
 
 use std::sync::{
@@ -11,7 +11,7 @@ use souk_enrolment::trust::SignedBundle;
 use souk_proto::v1;
 use tokio::sync::watch;
 
-/// The authority is being heard at the moment.
+/// There is a connection to the authority at the moment.
 const CONNECTED: i64 = i64::MAX;
 /// The market follows no authority.
 const FOLLOWS_NONE: i64 = i64::MIN;
@@ -29,16 +29,16 @@ pub struct Passed {
 #[derive(Clone, Debug)]
 pub struct TrustNews {
     newest: watch::Sender<Option<Arc<Passed>>>,
-    /// When the authority was last heard, or one of the constants above.
-    heard_at: Arc<AtomicI64>,
+    /// When the authority was last reached, or one of the constants above.
+    reached_at: Arc<AtomicI64>,
     refused: Arc<AtomicU64>,
 }
 
 impl Default for TrustNews {
     /// Of a market that follows no authority.
     fn default() -> Self {
-        let heard_at = Arc::new(AtomicI64::new(FOLLOWS_NONE));
-        Self { newest: watch::Sender::new(None), heard_at, refused: Arc::default() }
+        let reached_at = Arc::new(AtomicI64::new(FOLLOWS_NONE));
+        Self { newest: watch::Sender::new(None), reached_at, refused: Arc::default() }
     }
 }
 
@@ -55,20 +55,20 @@ impl TrustNews {
     }
 
     /// Notes that the authority is being followed, and that there was news at this time at the latest.
-    pub fn heard_at(&self, at: Timestamp) {
-        self.heard_at.store(at.0, Ordering::Relaxed);
+    pub fn reached_at(&self, at: Timestamp) {
+        self.reached_at.store(at.0, Ordering::Relaxed);
     }
 
     /// Notes that the authority has shown that it has no newer bundle than the one in use here, and that a newer one will come
     /// at once, until [`lost_at`](Self::lost_at).
     pub fn connected(&self) {
-        self.heard_at.store(CONNECTED, Ordering::Relaxed);
+        self.reached_at.store(CONNECTED, Ordering::Relaxed);
     }
 
-    /// Notes that the connection has ended, or was refused. Changes nothing unless the authority was being heard.
+    /// Notes that the connection has ended, or was refused. Changes nothing unless the authority was being reached.
     pub fn lost_at(&self, at: Timestamp) {
         // A failure means that it was not.
-        let _ = self.heard_at.compare_exchange(CONNECTED, at.0, Ordering::Relaxed, Ordering::Relaxed);
+        let _ = self.reached_at.compare_exchange(CONNECTED, at.0, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Counts a bundle that was refused.
@@ -81,9 +81,9 @@ impl TrustNews {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// Returns for how many seconds the authority has not been heard. 0 while it is, and for a market that follows none.
+    /// Returns for how many seconds the authority has not been reached. 0 while it is, and for a market that follows none.
     pub fn age_seconds(&self, now: Timestamp) -> i64 {
-        match self.heard_at.load(Ordering::Relaxed) {
+        match self.reached_at.load(Ordering::Relaxed) {
             CONNECTED | FOLLOWS_NONE => 0,
             at => now.0.saturating_sub(at).max(0) / 1_000_000,
         }
@@ -102,7 +102,7 @@ mod tests {
     fn connection_that_brings_no_bundle_is_no_news() {
         let news = TrustNews::default();
         assert_eq!(news.age_seconds(at(90)), 0, "it follows none");
-        news.heard_at(at(10));
+        news.reached_at(at(10));
         news.lost_at(at(50));
         assert_eq!(news.age_seconds(at(90)), 80);
         news.connected();

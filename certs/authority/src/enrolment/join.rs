@@ -19,7 +19,7 @@ use crate::invitation::redeem::Verdict;
 use crate::log::{Did, Entry};
 use crate::pki::{Enrolled, Pki, PkiError};
 
-/// Said of an unknown invitation and of a wrong secret.
+/// The message for an unknown invitation and for a wrong secret.
 const INVALID: &str = "no invitation has this id and secret";
 
 /// Carries out a call. Blocks on files.
@@ -84,7 +84,7 @@ fn check_secret(
     let verdict = state.with_redeemer(|redeemer| redeemer.check(id, &secret, address, now));
     let verdict = verdict.map_err(|error| internal(&error))?;
     if let Verdict::Wrong { has_locked: true } | Verdict::TooMany { has_locked: true, .. } = verdict {
-        // Written after the answer, so that its duration does not tell that the invitation exists.
+        // Written after the answer, so that its duration does not reveal whether the invitation exists.
         state.refusals.add_lock(id);
     }
     match verdict {
@@ -151,7 +151,7 @@ fn explained(unusable: Unusable) -> (Reason, &'static str) {
     }
 }
 
-/// Returns the role that a caller expects; `None` if it is none that joins.
+/// Returns the role that a caller expects; `None` if it is not one that joins.
 fn role_of(role: v1::Role) -> Option<Role> {
     match role {
         v1::Role::Seller => Some(Role::Seller),

@@ -1,4 +1,4 @@
-//! `TrustService` of the authority: hands out trust bundles, to those that ask and to those that listen.
+//! `TrustService` of the authority: returns trust bundles to clients that ask, and streams them to markets.
 //!
 //! `GetTrust` needs no certificate: that of a caller who was away while the roots changed does not count. A bundle holds
 //! nothing secret.

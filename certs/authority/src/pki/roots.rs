@@ -54,7 +54,7 @@ impl Pki {
             pki.write(&pki.path("ca.pem"), both.as_bytes(), Secrecy::Public)?;
             pki.retiring = Some(std::mem::replace(&mut pki.authority, next));
             pki.write_crl(now)?;
-            // Newcomers must get to know the new root, whose certificates outlast the old one's.
+            // Newcomers must receive the new root, whose certificates outlast the old one's.
             if pki.setup.is_some() {
                 pki.issue_authority(now)?;
             }

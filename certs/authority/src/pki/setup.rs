@@ -1,4 +1,4 @@
-//! `authority.toml`: where the enrolment service is reached, and which markets newcomers learn about. A folder without it
+//! `authority.toml`: where the enrolment service is reached, and which markets newcomers are given. A folder without it
 //! is not served: its certificates are carried by hand.
 
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What the authority tells everybody to trust.
+//! The trust bundles that the authority publishes.
 //!
 //! | module | contents |
 //! |---|---|

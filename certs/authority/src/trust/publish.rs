@@ -1,7 +1,7 @@
 //! The trust bundles in the folder `trust/`, one file each, named after its sequence.
 //!
 //! A change of the roots, the revocation lists or the addresses makes the next bundle. The newest is kept, and every
-//! one at which the roots changed: somebody who was away while they did walks along these. If a root was compromised,
+//! one at which the roots changed: a client that was away meanwhile follows these. If a root was compromised,
 //! the chain begins again after it, because its thief could sign another chain.
 
 use std::fs;
@@ -22,7 +22,7 @@ pub const FOLDER: &str = "trust";
 const DIGITS: usize = 6;
 const EXTENSION: &str = "bin";
 
-/// Maximum number of bundles that are kept: twice those that anybody may walk along.
+/// Maximum number of bundles that are kept: twice as many as a client may follow.
 const MAX_KEPT: usize = 2 * MAX_WALK;
 
 /// The bundles in a folder.
@@ -67,7 +67,7 @@ impl Bundles {
     /// `unique` is a new id, for the name of a temporary file.
     ///
     /// # Errors
-    /// Returns [`PublishError::Bundle`] if it is not one that anybody would take, and [`PublishError::File`].
+    /// Returns [`PublishError::Bundle`] if every client would refuse it, and [`PublishError::File`].
     pub fn publish(
         &self,
         bundle: &TrustBundle,
@@ -86,10 +86,10 @@ impl Bundles {
         Ok(())
     }
 
-    /// Returns whether the newest bundle says something else than `bundle`, apart from its sequence and time.
+    /// Returns whether the newest bundle differs from `bundle` in more than its sequence and time.
     ///
     /// # Errors
-    /// Returns [`PublishError::File`]. A newest bundle that can't be read says something else.
+    /// Returns [`PublishError::File`]. A newest bundle that can't be read counts as different.
     pub fn differs(&self, bundle: &TrustBundle) -> Result<bool, PublishError> {
         let newest = match self.newest() {
             Ok(Some((_, newest))) => newest.open(),
@@ -120,7 +120,7 @@ impl Bundles {
                 _ => superfluous.push(sequence),
             }
         }
-        // The oldest give way: nobody walks along so many.
+        // The oldest are removed: nobody follows so many.
         superfluous.extend(turns.iter().take(turns.len().saturating_sub(MAX_KEPT)));
         Ok(superfluous)
     }

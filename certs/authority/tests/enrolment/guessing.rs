@@ -45,7 +45,7 @@ async fn unknown_is_wrong() {
     let wrong = answer(stranger.join(wrong).await.unwrap_err());
     let unknown = answer(stranger.join(unknown).await.unwrap_err());
     assert_eq!(wrong, unknown);
-    // Lengths are checked before anything else, so they tell nothing either.
+    // Lengths are checked before anything else, so they reveal nothing either.
     for malformed in [
         v1::JoinRequest { secret: vec![1; 15], ..right.clone() },
         v1::JoinRequest { invitation_id: Vec::new(), ..right.clone() },

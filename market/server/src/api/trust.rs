@@ -1,5 +1,5 @@
-//! TrustService: passes the authority's newest trust bundle on to clients. Bundles prove themselves, so a client does not
-//! have to believe the market.
+//! TrustService: passes the authority's newest trust bundle on to clients. Bundles prove themselves, so a client need
+//! not trust the market for them.
 
 use std::{pin::Pin, sync::Arc};
 

@@ -71,7 +71,7 @@ impl TrustFollower {
         outgoing: ClientTls,
         (clock, random): (Clock, Random),
     ) -> Self {
-        market.news.heard_at(market.last_news().map_or(clock.now(), Timestamp::from));
+        market.news.reached_at(market.last_news().map_or(clock.now(), Timestamp::from));
         market.pass_on();
         let reported = Reported::default();
         Self { market, domain, outgoing, clock, random, turn: 0, warned_at: None, reported }
