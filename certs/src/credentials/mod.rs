@@ -22,8 +22,8 @@ use crate::tls::provider;
 use crate::verifier::LeafOnly;
 
 pub use error::{CredentialError, FileRole};
-pub use files::{CredentialFiles, MAX_DER_BYTES, MAX_FILE_BYTES};
 use files::Roots;
+pub use files::{CredentialFiles, MAX_DER_BYTES, MAX_FILE_BYTES};
 pub use lists::ListInfo;
 use lists::read_lists;
 use renewable::Demand;

@@ -10,7 +10,7 @@ use souk_certs::random::Random;
 use time::{Duration, OffsetDateTime};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::record::Record;
+use super::record::{Record, RefusedCertificate};
 use super::{RenewalError, described, trust};
 use crate::context::{Context, Description, Generation, Locked};
 use crate::join::{self, JoinError, Renewed};
@@ -114,7 +114,9 @@ pub(super) async fn renew_within(
     let record = match &renewed {
         Ok(_) => Record { renewed_at: Some(now), failed_at: None, error: None, refused: None, ..record },
         Err(error) => {
-            let refused = error.is_final().then(|| Record::name_of(&certificate));
+            let refused = error.is_final().then(|| RefusedCertificate::new(&certificate, error.to_string()));
+            // It stays refused if the authority is not even reached the next time.
+            let refused = refused.or_else(|| record.refused.clone());
             Record { failed_at: Some(now), error: Some(error.to_string()), refused, ..record }
         }
     };
@@ -196,11 +198,7 @@ impl Attempt {
     }
 }
 
-fn loaded(
-    context: &Context,
-    description: &Description,
-    clock: Clock,
-) -> Result<Credentials, RenewalError> {
+fn loaded(context: &Context, description: &Description, clock: Clock) -> Result<Credentials, RenewalError> {
     let files = context.credential_files();
     Ok(Credentials::load_for_renewal(&files, &description.trust_domain, clock.now())?)
 }

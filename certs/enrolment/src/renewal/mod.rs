@@ -14,7 +14,7 @@ mod restore;
 mod trust;
 
 pub use certificate::{Outcome, ROOT_SETTLES, due, is_of_trusted_root, nominal_due, renew};
-pub use record::{LOOK_EVERY, Record};
+pub use record::{LOOK_EVERY, Record, RefusedCertificate};
 pub use restore::{RESTORE_WAIT, restore};
 pub use trust::{catch_up, known_sequence, take, take_answer};
 

@@ -34,13 +34,28 @@ pub struct Record {
     /// Why it failed, or that it was given up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// The certificate that the authority does not renew any more, whatever the next attempt: see
-    /// [`RenewalError::is_final`](super::RenewalError::is_final). [`error`](Self::error) says why.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub refused: Option<String>,
     /// When the market or the authority was last asked for a newer trust bundle, whatever came of it.
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub trust_at: Option<OffsetDateTime>,
+    /// The certificate that the authority does not renew any more, whatever later attempts led to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<RefusedCertificate>,
+}
+
+/// A certificate of which another attempt to renew it will not help: see
+/// [`RenewalError::is_final`](super::RenewalError::is_final).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedCertificate {
+    /// Its thumbprint, in hex.
+    pub thumbprint: String,
+    /// Why the authority refuses to renew it.
+    pub reason: String,
+}
+
+impl RefusedCertificate {
+    pub(super) fn new(certificate: &PeerCertificate, reason: String) -> Self {
+        Self { thumbprint: HEXLOWER.encode(certificate.thumbprint()), reason }
+    }
 }
 
 impl Record {
@@ -72,13 +87,9 @@ impl Record {
     /// Returns why the authority does not renew this certificate any more; `None` if an attempt may succeed.
     #[must_use]
     pub fn refusal_of(&self, certificate: &PeerCertificate) -> Option<&str> {
-        let is_this = self.refused.as_ref().is_some_and(|refused| *refused == Self::name_of(certificate));
-        self.error.as_deref().filter(|_| is_this)
-    }
-
-    /// Returns how a record names a certificate: its thumbprint, in hex.
-    pub(super) fn name_of(certificate: &PeerCertificate) -> String {
-        HEXLOWER.encode(certificate.thumbprint())
+        let thumbprint = HEXLOWER.encode(certificate.thumbprint());
+        let refused = self.refused.as_ref().filter(|refused| refused.thumbprint == thumbprint);
+        refused.map(|refused| refused.reason.as_str())
     }
 
     /// Returns whether it is time to look again whether to renew the certificate. A clock that was set back does not
@@ -117,6 +128,11 @@ mod tests {
         let record = Record {
             looked_at: Some(datetime!(2026-12-01 10:00 UTC)),
             error: Some("the authority was not reached".into()),
+            trust_at: Some(datetime!(2026-12-01 09:00 UTC)),
+            refused: Some(RefusedCertificate {
+                thumbprint: "0f".into(),
+                reason: "a copy was renewed".into(),
+            }),
             ..Record::default()
         };
         record.write(&context, Uuid::nil()).unwrap();

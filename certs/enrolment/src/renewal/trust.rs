@@ -124,7 +124,9 @@ pub async fn catch_up(context: &Context, clock: Clock, random: Random) -> Result
     let present = trusted_by(context, domain)?;
     if present == trusted {
         install(&locked, &last, random.uuid_v4())?;
-    } else if let Some(accepted) = follow(&present, trusted.sequence(), &[last.signed().clone()], clock.now())? {
+    } else if let Some(accepted) =
+        follow(&present, trusted.sequence(), &[last.signed().clone()], clock.now())?
+    {
         // Another process has caught up, and this answer is newer still.
         install(&locked, &accepted, random.uuid_v4())?;
     }
