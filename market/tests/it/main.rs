@@ -26,6 +26,7 @@ mod records;
 mod replicas;
 mod several;
 mod site;
+mod sources;
 mod stats;
 mod storage;
 mod synonyms;
