@@ -295,7 +295,8 @@ async fn two_joins_at_once_with_one_code_make_one_context() {
     let town = Town::open().await;
     let bob = Terminal::bare(BUYER);
     let code = town.authority.invite(Role::Buyer, "bob");
-    let both = tokio::join!(bob.run(&["join", &code]), bob.run(&["join", &code]));
+    let joining = ["join", code.as_str()];
+    let both = tokio::join!(bob.run(&joining), bob.run(&joining));
     for ran in [both.0, both.1] {
         assert!(ran.code == 0 && ran.out.contains("joined as buyer bob"), "{ran:?}");
     }
@@ -368,7 +369,10 @@ async fn a_certificate_that_ended_long_ago_leads_to_another_invitation() {
         let ran = bob.run(command).await;
         let text = format!("{}{}", ran.out, ran.err);
         assert_eq!(ran.code, 4, "{ran:?}");
-        assert!(text.contains("gen-certs invite buyer bob --again") && text.contains("buyer join"), "{ran:?}");
+        assert!(
+            text.contains("gen-certs invite buyer bob --again") && text.contains("buyer join"),
+            "{ran:?}"
+        );
         assert!(!text.contains("gen-certs.sh"), "{ran:?}");
     }
 }

@@ -63,9 +63,7 @@ pub(crate) fn is_about_time(error: &Error) -> bool {
     use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
     matches!(
         error,
-        Error::InvalidCertificate(
-            Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. }
-        )
+        Error::InvalidCertificate(Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. })
     )
 }
 
@@ -134,13 +132,14 @@ mod tests {
     use crate::trust::tests::{NOW, Root};
 
     fn verified(code_of: &Root, signer: &Root, identity: Identity, at: time::OffsetDateTime) -> Error {
-        let leaf = signer.leaf_valid(identity, datetime!(2026-05-01 00:00 UTC), datetime!(2026-05-31 00:00 UTC));
+        let leaf =
+            signer.leaf_valid(identity, datetime!(2026-05-01 00:00 UTC), datetime!(2026-05-31 00:00 UTC));
         let verifier = PinnedVerifier::new(RootPin::of(&code_of.certificate), TrustDomain::default());
         let name = ServerName::try_from("authority.souk.internal").unwrap();
         let seconds = Duration::from_secs(at.unix_timestamp().cast_unsigned());
         let at = UnixTime::since_unix_epoch(seconds);
         let root = [code_of.certificate.clone()];
-        let error = verifier.verify_server_cert(&leaf, &root, &name, &[], at).unwrap_err();
+        let error = verifier.judge(&leaf, &root, &name, at).unwrap_err();
         assert!(verifier.root().is_none());
         error
     }

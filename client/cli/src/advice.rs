@@ -94,7 +94,11 @@ fn worded(error: &CredentialError, selected: &Selected) -> String {
             "your certificate is of a root that is not trusted any more".to_owned()
         }
         CredentialError::ExpiredCa { not_after, .. } => {
-            format!("the authority's root that context {} trusts ended on {}", selected.name, not_after.date())
+            format!(
+                "the authority's root that context {} trusts ended on {}",
+                selected.name,
+                not_after.date()
+            )
         }
         CredentialError::NotYetValid { .. } => error.to_string(),
         _ => {
@@ -211,10 +215,7 @@ mod tests {
         assert_is_of_this_party(&failure);
         assert!(failure.to_string().contains("ended on 2026-10-01"), "{failure}");
         let Failure::Advised { failure, .. } = failure else { panic!("{failure:?}") };
-        assert!(matches!(
-            *failure,
-            Failure::Client(Error::Credentials(CredentialError::Expired { .. }))
-        ));
+        assert!(matches!(*failure, Failure::Client(Error::Credentials(CredentialError::Expired { .. }))));
     }
 
     #[test]

@@ -4,9 +4,7 @@
 use std::sync::atomic::Ordering;
 
 use souk_certs::credentials::{CredentialError, Credentials};
-use souk_client::{
-    ClientConfig, Renewal, Upkeep, inbox::InboxHandle, renewal::CredentialUsers, upkeep,
-};
+use souk_client::{ClientConfig, Renewal, Upkeep, inbox::InboxHandle, renewal::CredentialUsers, upkeep};
 use souk_enrolment::{
     context::ContextError,
     renewal::{self, Outcome},

@@ -138,9 +138,7 @@ mod tests {
     fn complete(locked: &Locked, certificate: &str) {
         let text = certificate.to_owned();
         let [key, roots, lists] = [text.clone(), text.clone(), text.clone()];
-        locked
-            .install(&Generation { certificate: text, key, roots, lists, trust: Vec::new() })
-            .unwrap();
+        locked.install(&Generation { certificate: text, key, roots, lists, trust: Vec::new() }).unwrap();
     }
 
     fn check(folder: &ContextFolder, joining: &Description) -> Result<(), ContextError> {
@@ -157,10 +155,8 @@ mod tests {
             assert!(matches!(refused, Err(ContextError::Exists { .. })));
         }
         // Known before a code is redeemed: another role, another domain.
-        let elsewhere = Description {
-            trust_domain: "other.example".parse().unwrap(),
-            ..described(Role::Seller, 4, 4)
-        };
+        let elsewhere =
+            Description { trust_domain: "other.example".parse().unwrap(), ..described(Role::Seller, 4, 4) };
         for hopeless in [described(Role::Buyer, 3, 3), elsewhere] {
             assert!(matches!(check(&folder, &hopeless), Err(ContextError::Exists { .. })));
         }
@@ -208,7 +204,10 @@ mod tests {
         assert_eq!(second.context().generation().unwrap().certificate, "second");
         assert_eq!(fs::read_dir(second.context().folder().join("gen")).unwrap().count(), 1);
         drop(second);
-        complete(&folder.begin(&name("alice"), &described(Role::Buyer, 3, 3), Uuid::nil()).unwrap(), "lasting");
+        complete(
+            &folder.begin(&name("alice"), &described(Role::Buyer, 3, 3), Uuid::nil()).unwrap(),
+            "lasting",
+        );
         assert!(folder.begin(&name("alice"), &demo(4), Uuid::nil()).is_err());
     }
 }

@@ -140,8 +140,7 @@ impl TrustBundle {
         let mut signatures = Vec::with_capacity(signers.len());
         for (root, key) in signers {
             let signature = key.sign(&text).map_err(|_| BundleError::Sign)?;
-            signatures
-                .push(RootSignature { root_sha256: sha256(root), ecdsa_p256_sha256: signature });
+            signatures.push(RootSignature { root_sha256: sha256(root), ecdsa_p256_sha256: signature });
         }
         let signed = SignedBundle { bytes, signatures };
         // What nobody would take must not be published.

@@ -60,11 +60,7 @@ pub(crate) fn with_bundle(generation: Generation, accepted: &Accepted) -> Genera
 }
 
 /// Puts the addresses that an accepted bundle has into the description of a context.
-pub(crate) fn take_addresses(
-    locked: &Locked,
-    accepted: &Accepted,
-    unique: Uuid,
-) -> Result<(), ContextError> {
+pub(crate) fn take_addresses(locked: &Locked, accepted: &Accepted, unique: Uuid) -> Result<(), ContextError> {
     let Some(before) = locked.context().description()? else { return Ok(()) };
     let next = with_addresses(&before, accepted);
     if next == before { Ok(()) } else { locked.describe(&next, unique) }
