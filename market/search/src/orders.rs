@@ -35,17 +35,22 @@ pub(super) fn page(
         Err(_) => Place::of(columns, order, document),
     };
     let is_later = |place: &Place| after.is_none_or(|after| *place > after);
+    // Of `documents`, one in `documents / count` matches.
+    let steps = most as u64 * u64::from(*documents);
+    let are_few = |count: u64| steps > count * count * COMPARING_COST;
     let bits = match matches(of, degree, effort)? {
         Matches::Everything => None,
-        Matches::List(list) => {
+        Matches::List(list) if are_few(list.len() as u64) => {
             return Ok(first(list.into_iter().map(place).filter(is_later).collect(), most));
+        }
+        Matches::List(list) => {
+            effort.spend(list.len() as u64)?;
+            Some(Bits::of(*documents, list.into_iter()))
         }
         Matches::Bits(bits) => Some(bits),
     };
     let count = bits.as_ref().map_or_else(|| (*documents).into(), Bits::count);
-    // Of `documents`, one in `documents / count` matches.
-    let steps = most as u64 * u64::from(*documents);
-    if steps > count * count * COMPARING_COST
+    if are_few(count)
         && let Some(bits) = &bits
     {
         effort.spend(count)?;
