@@ -3,7 +3,8 @@
 //! | module | contents |
 //! |---|---|
 //! | [`limits`] | how much of everything it accepts |
-//! | `peer` | accepting connections, with a certificate or without |
+//! | `gate` | accepting connections, with a certificate or without |
+//! | `peer` | who is at the other end of a connection |
 //! | `state` | what the calls share: the folder, the secrets' counts, the newest trust bundle |
 //! | `join` | redeeming an invitation |
 //! | `published` | the trust bundles, in memory |
@@ -16,6 +17,7 @@
 //! A call that changes the folder does so under its lock, like the commands of `gen-certs`: they run beside the service.
 
 mod error;
+mod gate;
 mod join;
 pub mod limits;
 mod list;

@@ -19,8 +19,8 @@ use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
 use super::error::ServeError;
+use super::gate::Gate;
 use super::limits::{CALL_TIMEOUT, CALLS_OF_CONNECTION, MESSAGE_BYTES, STOPPING};
-use super::peer::Gate;
 use super::state::{State, peer_of};
 use super::{join, list, renew, trust, watch};
 use crate::pki::{Pki, PkiError};
