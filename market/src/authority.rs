@@ -123,16 +123,15 @@ impl OwnAuthority {
         let bound =
             bound.with_context(|| format!("can't listen on {listen}; choose another --enrolment-listen"))?;
         let now = Clock::SYSTEM.now();
-        let is_new = !dir.join("ca.pem").exists();
+        let opened = Pki::open(dir);
+        // Also if an earlier start was killed while it made the folder.
+        let is_new = matches!(opened, Err(PkiError::NotInitialised { .. }));
         let mut pki = if is_new {
             let trust_domain = options.trust_domain.clone();
-            Pki::init(
-                dir,
-                &InitOptions { trust_domain, without_market: true, ..InitOptions::default() },
-                now,
-            )?
+            let init = InitOptions { trust_domain, without_market: true, ..InitOptions::default() };
+            Pki::init(dir, &init, now)?
         } else {
-            Pki::open(dir)?
+            opened?
         };
         let setup = setup(options, pki.setup(), bound.local_addr()?, *market)?;
         if pki.setup() != Some(&setup) {

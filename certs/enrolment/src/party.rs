@@ -149,5 +149,6 @@ fn made_with(
         return Err(PartyJoinError::OtherName { found: listed.name, wanted });
     }
     let is_complete = listed.context.is_complete();
-    Ok(is_complete.then(|| PartyContext { name: listed.name, context: listed.context, description }))
+    let joined = PartyContext { name: listed.name, context: listed.context, description };
+    Ok(is_complete.then_some(joined))
 }
