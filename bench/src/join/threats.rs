@@ -11,10 +11,12 @@ use super::row;
 const DOCUMENT: &str = include_str!("../../../docs/authority.md");
 /// What the table follows.
 const HEADING: &str = "## Threats";
-/// The test programs that have the cases, and what their names have in common where a program has many others.
-const PROGRAMS: [&[&str]; 2] = [
-    &["-p", "souk-authority", "--lib", "--test", "enrolment"],
-    &["-p", "market", "--test", "security", "--", "trust::", "token_keys::"],
+/// The test programs that have the cases, and what their names have in common where a program has many others. Of the whole
+/// workspace: for a single package cargo would choose other features, and so compile everything again.
+const PROGRAMS: [&[&str]; 3] = [
+    &["--workspace", "--test", "enrolment"],
+    &["--workspace", "--test", "security", "--", "trust::", "token_keys::"],
+    &["--workspace", "--lib", "--", "invitation::"],
 ];
 
 /// A row of the table.

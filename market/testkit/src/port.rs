@@ -1,8 +1,15 @@
 //! A port that a test listens on more than once.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, time::Duration};
 
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    time::{Instant, sleep},
+};
+
+/// How long a port may stay in use, and how often it is tried again.
+const PATIENCE: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(10);
 
 /// A port that stays taken while nothing listens on it. Otherwise another test could get it while a market restarts.
 pub(crate) struct Port {
@@ -25,8 +32,17 @@ impl Port {
         self.address
     }
 
-    /// Listens on the port. An earlier listener must be closed first.
+    /// Listens on the port. An earlier listener must be closed first. A program that another test is starting at that moment
+    /// has a copy of it until it runs, so this waits a little for the port to be free.
     pub(crate) async fn listen(&self) -> io::Result<TcpListener> {
-        TcpListener::bind(self.address).await
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match TcpListener::bind(self.address).await {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                    sleep(POLL).await;
+                }
+                bound => return bound,
+            }
+        }
     }
 }
