@@ -6,7 +6,6 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use rustls::ClientConfig;
 use rustls::RootCertStore;
-use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls_pki_types::CertificateDer;
 
@@ -32,12 +31,12 @@ pub fn client_config(credentials: &Credentials) -> Result<Arc<ClientConfig>, Tls
         StaleLists::Warn => verifier.build()?,
         StaleLists::Refuse => verifier.enforce_revocation_expiration().build()?,
     };
-    let verifier = LeafOnly::new(verifier, credentials.root_certificates());
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let rule = LeafOnly::new(verifier, credentials.root_certificates());
+    let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(VERSIONS)?
         // rustls calls every verifier of one's own dangerous. This one only refuses more than webpki's.
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_custom_certificate_verifier(Arc::new(ByRule::new(Arc::new(rule), provider)))
         .with_client_auth_cert(credentials.chain(), credentials.key())?;
     config.alpn_protocols = vec![ALPN_H2.to_vec()];
     // A resumed session skips certificate verification, and with it the check against a newer CRL.
@@ -64,14 +63,11 @@ pub fn anonymous_config(rule: Arc<impl ServerRule + 'static>) -> Result<Arc<Clie
     Ok(Arc::new(config))
 }
 
-/// Builds a verifier of server certificates that trusts one root and has no revocation list. Everything else is as in
-/// [`client_config`].
+/// Builds the rule by which [`client_config`] judges server certificates, with one trusted root and no revocation list.
 ///
 /// # Errors
 /// Returns [`TlsError::Root`] if the certificate can't be a root.
-pub fn anchored_verifier(
-    root: &CertificateDer<'static>,
-) -> Result<impl ServerCertVerifier + use<>, TlsError> {
+pub fn anchored_rule(root: &CertificateDer<'static>) -> Result<impl ServerRule + use<>, TlsError> {
     let mut roots = RootCertStore::empty();
     roots.add(root.clone()).map_err(TlsError::Root)?;
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build()?;

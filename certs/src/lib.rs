@@ -9,7 +9,7 @@
 //! | [`acceptor`], [`connector`] | the two ends of a connection, for tonic |
 //! | [`file`] | files that are replaced as a whole, and locks |
 //! | [`check_issued`] | the check of a certificate that was just received |
-//! | [`ServerRule`] | rules of one's own about a server's certificates, for connections without one |
+//! | [`ServerRule`] | rules of one's own about a server's certificates |
 //! | [`ForeignChain`] | the refusal of certificates besides a leaf |
 //! | [`rotation`] | reloading credentials when their files change |
 //! | [`statement`] | texts that are signed with the key of a certificate |

@@ -1,5 +1,5 @@
-//! Judging a server's certificates by a rule of one's own, for a connection that shows no certificate: by a party that does not
-//! have its own yet, or whose trust is out of date.
+//! Judging a server's certificates by a rule of one's own. What does not depend on the rule, the signatures of the handshake,
+//! is here once.
 
 use std::fmt;
 use std::sync::Arc;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerifier as _};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
@@ -12,6 +12,8 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use thiserror::Error;
 use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::server_rule::ServerRule;
 
 /// A peer presented certificates besides its leaf.
 ///
@@ -124,40 +126,16 @@ impl ClientCertVerifier for LeafOnly<Arc<dyn ClientCertVerifier>> {
     }
 }
 
-impl ServerCertVerifier for LeafOnly<Arc<WebPkiServerVerifier>> {
-    fn verify_server_cert(
+impl ServerRule for LeafOnly<Arc<WebPkiServerVerifier>> {
+    fn judge(
         &self,
         leaf: &CertificateDer<'_>,
         beside_leaf: &[CertificateDer<'_>],
         name: &ServerName<'_>,
-        ocsp_response: &[u8],
         now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
+    ) -> Result<(), Error> {
         self.check_chain(beside_leaf)?;
-        let verified = self.verifier.verify_server_cert(leaf, &[], name, ocsp_response, now)?;
-        check_purpose(leaf, Purpose::Server)?;
-        Ok(verified)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        leaf: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.verifier.verify_tls12_signature(message, leaf, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        leaf: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.verifier.verify_tls13_signature(message, leaf, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.verifier.supported_verify_schemes()
+        self.verifier.verify_server_cert(leaf, &[], name, &[], now)?;
+        check_purpose(leaf, Purpose::Server)
     }
 }

@@ -11,11 +11,10 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use rustls::client::danger::ServerCertVerifier as _;
 use rustls::{CertificateError, Error, OtherError};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use souk_certs::ServerRule;
-use souk_certs::client::anchored_verifier;
+use souk_certs::client::anchored_rule;
 use souk_certs::identity::{Identity, PeerCertificate, TrustDomain};
 use thiserror::Error as ThisError;
 
@@ -97,9 +96,9 @@ impl ServerRule for PinnedVerifier {
             return Err(NotTheAuthority::Root.into());
         }
         let root = root.clone().into_owned();
-        let verifier = anchored_verifier(&root).map_err(|_| NotTheAuthority::Root)?;
-        let verified = verifier.verify_server_cert(leaf, &[], name, &[], now);
-        if let Err(error) = &verified
+        let rule = anchored_rule(&root).map_err(|_| NotTheAuthority::Root)?;
+        let judged = rule.judge(leaf, &[], name, now);
+        if let Err(error) = &judged
             && !is_about_time(error)
         {
             return Err(error.clone());
@@ -111,13 +110,13 @@ impl ServerRule for PinnedVerifier {
         if peer.identity() != Identity::Authority {
             return Err(NotTheAuthority::Identity.into());
         }
-        if verified.is_err() {
+        if judged.is_err() {
             // webpki looks at the time first, also of a certificate that the root has not signed.
             let end = u64::try_from(peer.not_after().unix_timestamp()).unwrap_or(0);
             let at_its_end = UnixTime::since_unix_epoch(Duration::from_secs(end));
-            verifier.verify_server_cert(leaf, &[], name, &[], at_its_end)?;
+            rule.judge(leaf, &[], name, at_its_end)?;
         }
-        verified?;
+        judged?;
         // Fails only if it is set, and then it is the same root.
         let _ = self.root.set(root);
         Ok(())
