@@ -1,11 +1,6 @@
 //! A [`Souk`] of a context: its certificate is renewed, and what it trusts is kept up to date, while the program runs.
 
-use souk_certs::{
-    clock::Clock,
-    credentials::{CredentialError, Credentials},
-    identity::TrustDomain,
-    random::Random,
-};
+use souk_certs::{clock::Clock, credentials::Credentials, identity::TrustDomain, random::Random};
 use souk_enrolment::{
     context::{Context, ContextError, Description},
     renewal,
@@ -51,21 +46,20 @@ fn addresses(description: &Description) -> Result<MarketAddresses, AddressesErro
     MarketAddresses::parse(description.market.iter().map(ToString::to_string))
 }
 
-/// Renews a certificate that has ended, and catches up with roots that have, so that a program that was not run for a while
-/// continues. If that fails, loading the files says what is wrong with them.
+/// Renews a certificate that can't be used any more because the program was not run for a while. If that fails, loading the
+/// files says what is wrong with them.
 async fn ensure_valid(
     context: &Context,
     domain: &TrustDomain,
     clock: Clock,
     random: Random,
 ) -> Result<(), Error> {
-    let renewed = match Credentials::load(&context.credential_files(), domain, clock.now()) {
-        Err(CredentialError::Expired { .. }) => renewal::renew(context, clock, random).await.map(drop),
-        Err(CredentialError::ExpiredCa { .. }) => renewal::catch_up(context, clock, random).await.map(drop),
-        loaded => return Ok(loaded.map(drop)?),
-    };
-    if let Err(error) = renewed {
-        tracing::warn!(%error, "the certificate has ended, and was not renewed");
+    let loaded = Credentials::load(&context.credential_files(), domain, clock.now());
+    let Err(problem) = loaded else { return Ok(()) };
+    match renewal::restore(context, &problem, clock, random).await {
+        None => return Err(problem.into()),
+        Some(Ok(_)) => {}
+        Some(Err(error)) => tracing::warn!(%error, "{problem}; it was not renewed"),
     }
     Ok(())
 }
