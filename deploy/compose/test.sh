@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# shellcheck source-path=SCRIPTDIR
 # Tests deploy/compose/open.sh without a Docker engine: a stand-in for `docker` runs the real programs on this machine, with
 # a folder for each volume. Uses the programs in $SOUK_BIN (default target/debug).
 set -euo pipefail
@@ -16,20 +17,13 @@ leave() {
 }
 trap leave EXIT
 
-checks=0
-check() {
-    checks=$((checks + 1))
-    printf 'ok   %s\n' "$1"
-}
-fail() {
-    printf 'FAIL %s\n' "$1"
-    sed 's/^/     /' "$work/out" "$work/serve.log" 2>/dev/null || true
-    exit 1
-}
+# shellcheck source=../checks.sh
+. "${here%/*}/checks.sh"
+logs=("$work/serve.log")
 
 # The stand-in: paths in a container become paths in the folder of its volume, and the public name this machine's address.
 mkdir -p "$work/fake" "$work/volumes"
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+port=$(free_port)
 cat >"$work/fake/docker" <<END
 #!/usr/bin/env bash
 set -euo pipefail
@@ -96,14 +90,7 @@ cp -r "$here" "$work/compose"
 rm -rf "$work/compose/secrets" "$work/compose/.env"
 
 # opens TEXT CODE WORDS ARGUMENTS…: checks that open.sh exits with CODE and prints WORDS.
-opens() {
-    local text=$1 code=0 expected=$2 words=$3
-    shift 3
-    "$work/compose/open.sh" "$@" >"$work/out" 2>&1 || code=$?
-    [ "$code" = "$expected" ] || fail "$text: exit code $code"
-    grep -q -- "$words" "$work/out" || fail "$text: does not say \"$words\""
-    check "$text"
-}
+opens() { says "$1" "$2" "$3" "$work/compose/open.sh" "${@:4}"; }
 
 opens "no name: says what it is" 1 "name this machine"
 opens "an address is refused as a name" 1 "is not a host name" 192.0.2.1

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# shellcheck source-path=SCRIPTDIR
 # Tests deploy/install.sh with stubs of ssh and scp that stay on this machine and, if OpenSSH's server is installed,
 # with a real one on loopback. Everything is installed in a temporary folder. Uses the programs in $SOUK_BIN (default
 # target/debug): `gen-certs` for an authority, and `market`, which joins it.
@@ -21,28 +22,11 @@ leave() {
 }
 trap leave EXIT
 
-checks=0
-check() {
-    checks=$((checks + 1))
-    printf 'ok   %s\n' "$1"
-}
-fail() {
-    printf 'FAIL %s\n' "$1"
-    sed 's/^/     /' "$work/out"
-    exit 1
-}
+# shellcheck source=../checks.sh
+. "${here%/*}/checks.sh"
 # runs TEXT CODE WORDS ARGUMENTS…: checks that install.sh exits with CODE and prints WORDS. $input is its standard input.
-input=''
-runs() {
-    local text=$1 code=0 expected=$2 words=$3
-    shift 3
-    printf '%s' "$input" | "$install" "$@" >"$work/out" 2>&1 || code=$?
-    [ "$code" = "$expected" ] || fail "$text: exit code $code"
-    grep -q -- "$words" "$work/out" || fail "$text: does not say \"$words\""
-    check "$text"
-}
+runs() { says "$1" "$2" "$3" "$install" "${@:4}"; }
 
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 # await FILE WORDS: waits until a background process has written something.
 await() {
     for _ in {1..100}; do
