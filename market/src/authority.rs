@@ -218,7 +218,7 @@ fn others(before: &Setup) -> &[Dial] {
 fn warn_of_host(host: &str, listens_on: IpAddr) {
     if !listens_on.is_unspecified() && host.parse() != Ok(listens_on) {
         tracing::warn!(
-            "others are told to reach this machine at {host}, as before, while it listens on {listens_on}; pass --public \
+            "codes and bundles name {host} as the address of this machine, as before, but it listens on {listens_on}; pass --public \
              {host} if that is right, or another host"
         );
     }

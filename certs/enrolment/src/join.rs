@@ -250,7 +250,7 @@ mod tests {
 
     use super::*;
 
-    fn told(error: Error) -> JoinError {
+    fn converted(error: Error) -> JoinError {
         let target = "ca.example.org:7442".parse().unwrap();
         not_connected(
             DialError { step: DialStep::Tls, target, source: Box::new(error) },
@@ -259,16 +259,16 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_an_impostor_and_an_alert_are_told_apart_with_their_causes() {
+    fn a_clock_an_impostor_and_an_alert_have_errors_of_their_own_with_their_causes() {
         for time in [CertificateError::Expired, CertificateError::NotValidYet] {
-            let error = told(Error::InvalidCertificate(time));
+            let error = converted(Error::InvalidCertificate(time));
             assert!(matches!(error, JoinError::Clock(_)), "{error:?}");
             assert!(error.cause().is_some_and(|cause| cause.contains("certificate")), "{error:?}");
         }
-        let error = told(NotTheAuthority::Root.into());
+        let error = converted(NotTheAuthority::Root.into());
         assert!(matches!(error, JoinError::NotTheAuthority(_)), "{error:?}");
         assert_eq!(error.cause(), Some(NotTheAuthority::Root.to_string()));
-        let error = told(Error::AlertReceived(AlertDescription::CertificateExpired));
+        let error = converted(Error::AlertReceived(AlertDescription::CertificateExpired));
         assert!(matches!(error, JoinError::Unreached(_)), "{error:?}");
     }
 }

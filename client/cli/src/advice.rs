@@ -188,11 +188,11 @@ mod tests {
             invitation: InvitationId([7; 8]),
             ephemeral: false,
         };
-        Selected::new("work".parse().unwrap(), Context::at("/c/work"), description)
+        Selected::new("work".parse().unwrap(), Context::at("/c/souk"), description)
     }
 
     fn expired() -> CredentialError {
-        let path = PathBuf::from("/c/work/live/party.pem");
+        let path = PathBuf::from("/c/souk/live/party.pem");
         CredentialError::Expired { path, not_after: END, name: "party".into() }
     }
 
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_off_costs_no_context() {
-        let path = PathBuf::from("/c/work/live/party.pem");
+        let path = PathBuf::from("/c/souk/live/party.pem");
         let early = CredentialError::NotYetValid { path, not_before: END };
         let failure = advised(early.into(), &bob(), Audience::Buyer);
         assert!(failure.to_string().contains("check this machine's clock"), "{failure}");
@@ -229,10 +229,10 @@ mod tests {
 
     #[test]
     fn damaged_files_are_named_without_the_remedy_for_other_folders() {
-        let path = PathBuf::from("/c/work/live/ca.pem");
+        let path = PathBuf::from("/c/souk/live/ca.pem");
         let file = souk_certs::credentials::FileRole::Ca;
         let failure = advised(CredentialError::Missing { file, path }.into(), &bob(), Audience::Buyer);
-        assert_eq!(failure.to_string(), "the CA certificate /c/work/live/ca.pem does not exist");
+        assert_eq!(failure.to_string(), "the CA certificate /c/souk/live/ca.pem does not exist");
         assert!(failure.remedy(Audience::Buyer).unwrap().contains("`buyer context rm work`"), "{failure}");
     }
 }

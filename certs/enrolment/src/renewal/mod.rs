@@ -80,8 +80,7 @@ impl RenewalError {
         }
     }
 
-    /// Converts an error of the call. What the authority says about the certificate in the handshake is told from an authority
-    /// that was not reached.
+    /// Converts an error of the call. An authority that refuses the certificate in the handshake has been reached.
     fn of_call(error: JoinError) -> Self {
         use rustls::AlertDescription::{CertificateRevoked, UnknownCA};
         let tls = match &error {

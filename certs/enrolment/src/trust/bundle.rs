@@ -236,8 +236,8 @@ impl SignedBundle {
         self.signature_of(root).is_some()
     }
 
-    /// Returns the bundle with no signatures but those of these roots. Others say nothing here, and whoever hands a bundle
-    /// over can add any.
+    /// Returns the bundle with the signatures of these roots alone. Others prove nothing here, and anybody who passes a bundle on
+    /// can add any.
     pub(super) fn with_signatures_of<'a>(
         &self,
         roots: impl Iterator<Item = &'a CertificateDer<'static>>,

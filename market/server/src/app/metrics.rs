@@ -44,7 +44,8 @@ impl App {
     fn add_trust(&self, metrics: &mut Metrics) {
         let (news, clock) = (self.parts.trust.clone(), self.parts.clock);
         let refused = news.clone();
-        let help = "For how long the authority has not been heard; 0: it is, or the market follows none";
+        let help =
+            "For how long there has been no news from the authority; 0: it is, or the market follows none";
         metrics.gauge("souk_trust_age_seconds", help, move || news.age_seconds(clock.now()));
         let help = "Trust bundles of the authority that were refused";
         metrics.counter("souk_trust_refused", help, move || refused.refused_bundles());

@@ -83,8 +83,8 @@ impl MarketContext {
         // A market that starts again then takes its news for older than it is.
         match spawn_blocking(noting).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "cannot record that the authority is heard"),
-            Err(error) => tracing::debug!(%error, "cannot record that the authority is heard"),
+            Ok(Err(error)) => tracing::debug!(%error, "cannot record that there is news from the authority"),
+            Err(error) => tracing::debug!(%error, "cannot record that there is news from the authority"),
         }
     }
 

@@ -1,5 +1,5 @@
-//! Why there is no news from the authority. Some reasons pass by themselves; others need the operator, and are logged with
-//! what to do.
+//! Why there is no news from the authority. Some reasons are transient; others need the operator, and are logged with what to
+//! do.
 
 use std::{
     collections::BTreeMap,
@@ -48,7 +48,7 @@ pub(super) enum Silence {
     Task(#[from] tokio::task::JoinError),
 }
 
-/// A reason that does not pass by itself.
+/// A reason that needs the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Trouble {
     /// A bundle, or a list of it, is older than the one in use.
@@ -72,7 +72,7 @@ pub(super) enum Trouble {
 }
 
 impl Trouble {
-    /// Returns what the operator has to know of; `None` if the reason passes by itself.
+    /// Returns what the operator has to know; `None` if the reason is transient.
     pub(super) fn of(silence: &Silence) -> Option<Self> {
         match silence {
             Silence::Bundle(_) | Silence::Update(RenewalError::Bundle(_)) => Some(Self::Malformed),
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_that_stay_are_told_from_those_that_pass() {
+    fn refusals_that_need_the_operator_are_recognized() {
         let update = |refused: Refused| Silence::Update(refused.into());
         for (silence, expected) in [
             (refusal(Reason::TrustNotChained), Some(Trouble::NotChained)),
