@@ -37,21 +37,14 @@ impl Published {
         if known == 0 {
             return Some(self.newest_alone());
         }
-        let later = || self.bundles.iter().filter(move |(sequence, _)| *sequence > known);
-        // The newest bundle comes after those at which roots changed.
-        if known < self.floor || later().count() > MAX_WALK + 1 {
-            return None;
-        }
+        let later = self.later(known).filter(|_| known >= self.floor)?;
         let mut bytes = 0;
-        let mut answer = Vec::new();
-        for (_, bundle) in later() {
+        let fits = |bundle: &&&v1::SignedTrustBundle| {
             bytes += bundle.encoded_len();
-            if bytes > ANSWER_BYTES && !answer.is_empty() {
-                break;
-            }
-            answer.push(bundle.clone());
-        }
-        Some(answer)
+            bytes <= ANSWER_BYTES
+        };
+        let fitting = later.iter().take_while(fits).count().max(1);
+        Some(later.into_iter().take(fitting).cloned().collect())
     }
 
     /// Returns what a market gets that begins to follow with `known`, oldest first. It gets the newest bundle also if it
@@ -61,8 +54,14 @@ impl Published {
         if known == 0 || known >= self.newest() || known < self.floor {
             return Some(self.newest_alone());
         }
+        Some(self.later(known)?.into_iter().cloned().collect())
+    }
+
+    /// Returns the bundles after `known`; `None` if nobody walks along so many.
+    fn later(&self, known: i64) -> Option<Vec<&v1::SignedTrustBundle>> {
         let later = self.bundles.iter().filter(|(sequence, _)| *sequence > known);
-        let later: Vec<_> = later.map(|(_, bundle)| bundle.clone()).collect();
+        let later: Vec<_> = later.map(|(_, bundle)| bundle).collect();
+        // The newest bundle comes after those at which roots changed.
         (later.len() <= MAX_WALK + 1).then_some(later)
     }
 

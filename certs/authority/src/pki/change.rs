@@ -3,13 +3,14 @@
 
 use std::path::Path;
 
+use data_encoding::HEXLOWER;
 use souk_certs::identity::{Identity, Role};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::begin;
 use super::folder::{self, Secrecy};
-use super::index::{Record, RoleName, to_hex};
+use super::index::{Record, RoleName};
 use super::{AUTHORITY, InitOptions, IssueOptions, MARKET, Party, PartyName, Pki, PkiError};
 use crate::authority::{Issued, LEAF_VALIDITY, LeafOptions};
 use crate::log::{Did, Entry};
@@ -269,7 +270,7 @@ impl Pki {
             name: name.clone(),
             role: RoleName(identity.role()),
             uuid: identity.uuid().unwrap_or_else(Uuid::nil),
-            serial: to_hex(signed.peer.serial()),
+            serial: HEXLOWER.encode(signed.peer.serial()),
             not_before: signed.peer.not_before(),
             not_after: signed.peer.not_after(),
             revoked: None,

@@ -11,7 +11,7 @@ use time::{Duration, OffsetDateTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::change::{Origin, check_reserved};
-use super::index::{Record, to_hex};
+use super::index::Record;
 use super::{AUTHORITY, MARKET, Party, PartyName, Pki, PkiError, roots};
 use crate::authority::{LEAF_VALIDITY, LeafOptions, ProvenKey};
 use crate::log::Entry;
@@ -187,7 +187,7 @@ impl Pki {
     fn file_of(&self, name: &PartyName, serial: &str, kind: &str) -> Option<CertificateDer<'static>> {
         let file = CertificateDer::from_pem_file(self.path(&format!("{name}.{kind}"))).ok()?;
         let peer = PeerCertificate::from_der(&file, self.trust_domain()).ok()?;
-        (to_hex(peer.serial()) == serial).then_some(file)
+        (HEXLOWER.encode(peer.serial()) == serial).then_some(file)
     }
 
     fn new_identity(&self, role: Role) -> Identity {

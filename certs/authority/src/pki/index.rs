@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use data_encoding::HEXLOWER_PERMISSIVE;
 use serde::{Deserialize, Serialize};
 use souk_certs::credentials::RENEWAL_GRACE;
 use souk_certs::identity::{Identity, Role, TrustDomain};
@@ -175,19 +176,9 @@ impl Index {
     }
 }
 
-/// Formats a serial number in lower-case hexadecimal.
-pub(super) fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn from_hex(text: &str) -> Result<Vec<u8>, PkiError> {
-    let bad = || PkiError::Index { reason: format!("'{}' is not a serial number", text.escape_default()) };
-    let digits = text.len().is_multiple_of(2) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if !digits || text.is_empty() {
-        return Err(bad());
-    }
-    (0..text.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| bad()))
-        .collect()
+    let decoded = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok().filter(|serial| !serial.is_empty());
+    decoded.ok_or_else(|| PkiError::Index {
+        reason: format!("'{}' is not a serial number", text.escape_default()),
+    })
 }

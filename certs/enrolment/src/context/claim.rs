@@ -105,41 +105,8 @@ impl ContextFolder {
 mod tests {
     use std::fs;
 
-    use souk_certs::identity::Identity;
-    use tempfile::TempDir;
-
     use super::*;
-    use crate::context::Generation;
-
-    /// The party `party`, which joined with the invitation of that number.
-    fn described(role: Role, party: u128, invitation: u8) -> Description {
-        Description {
-            identity: Identity::new(role, Uuid::from_u128(party)),
-            name: "alice".into(),
-            market: Vec::new(),
-            authority: Vec::new(),
-            nearby: Vec::new(),
-            trust_domain: TrustDomain::default(),
-            invitation: InvitationId([invitation; 8]),
-            ephemeral: false,
-        }
-    }
-
-    fn folder() -> (TempDir, ContextFolder) {
-        let home = tempfile::tempdir().unwrap();
-        let folder = ContextFolder::at(home.path().join(".config/souk"));
-        (home, folder)
-    }
-
-    fn name(text: &str) -> ContextName {
-        text.parse().unwrap()
-    }
-
-    fn complete(locked: &Locked, certificate: &str) {
-        let text = certificate.to_owned();
-        let [key, roots, lists] = [text.clone(), text.clone(), text.clone()];
-        locked.install(&Generation { certificate: text, key, roots, lists, trust: Vec::new() }).unwrap();
-    }
+    use crate::context::fixture::{complete, described, folder, name};
 
     fn check(folder: &ContextFolder, joining: &Description) -> Result<(), ContextError> {
         folder.check_free(&name("alice"), joining.role(), &joining.trust_domain, joining.invitation)

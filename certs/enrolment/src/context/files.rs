@@ -95,6 +95,14 @@ pub(super) fn remove_folder_if_there(path: &Path) -> io::Result<()> {
     absent_is_fine(fs::remove_dir_all(path))
 }
 
+/// Removes a folder by way of `aside`, a name beside it at which nobody looks: first out of sight in one step, so that no
+/// process ever finds a part of it. What an interrupted removal has left there is removed as well.
+pub(super) fn remove_folder_at_once(path: &Path, aside: &Path) -> io::Result<()> {
+    remove_folder_if_there(aside)?;
+    fs::rename(path, aside)?;
+    remove_folder_if_there(aside)
+}
+
 fn absent_is_fine(removed: io::Result<()>) -> io::Result<()> {
     match removed {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

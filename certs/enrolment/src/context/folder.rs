@@ -162,11 +162,8 @@ impl ContextFolder {
         if self.current(role)?.as_ref() == Some(name) {
             self.make_current(role, None, unique)?;
         }
-        // First out of sight in one step, so that no half of it is ever found.
-        let removed = self.contexts().join(format!(".{name}.removed"));
-        files::remove_folder_if_there(&removed)
-            .and_then(|()| fs::rename(context.folder(), &removed))
-            .and_then(|()| files::remove_folder_if_there(&removed))
+        let aside = self.contexts().join(format!(".{name}.removed"));
+        files::remove_folder_at_once(context.folder(), &aside)
             .map_err(ContextError::io("remove", context.folder()))?;
         drop(locked);
         Ok(())
@@ -200,46 +197,17 @@ impl ContextFolder {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
-    use souk_certs::identity::{Identity, TrustDomain};
-    use tempfile::TempDir;
     use uuid::Uuid;
 
     use super::*;
-    use crate::context::{Generation, Locked};
-
-    fn described(role: Role, invitation: u8) -> Description {
-        Description {
-            identity: Identity::new(role, Uuid::from_u128(u128::from(invitation))),
-            name: "alice".into(),
-            market: Vec::new(),
-            authority: Vec::new(),
-            nearby: Vec::new(),
-            trust_domain: TrustDomain::default(),
-            invitation: InvitationId([invitation; 8]),
-            ephemeral: false,
-        }
-    }
-
-    fn folder() -> (TempDir, ContextFolder) {
-        let home = tempfile::tempdir().unwrap();
-        let folder = ContextFolder::at(home.path().join(".config/souk"));
-        (home, folder)
-    }
-
-    fn name(text: &str) -> ContextName {
-        text.parse().unwrap()
-    }
-
-    fn complete(locked: &Locked, certificate: &str) {
-        locked.install(&Generation::of_text(certificate)).unwrap();
-    }
+    use crate::context::fixture::{complete, described, folder, name};
 
     #[test]
     fn contexts_are_found_by_role_name_and_invitation() {
         let (_home, folder) = folder();
         assert!(folder.list().unwrap().is_empty());
-        folder.begin(&name("bob"), &described(Role::Buyer, 2), Uuid::nil()).unwrap();
-        folder.begin(&name("alice"), &described(Role::Seller, 1), Uuid::nil()).unwrap();
+        folder.begin(&name("bob"), &described(Role::Buyer, 2, 2), Uuid::nil()).unwrap();
+        folder.begin(&name("alice"), &described(Role::Seller, 1, 1), Uuid::nil()).unwrap();
         let names: Vec<_> =
             folder.list().unwrap().into_iter().map(|listed| listed.name.to_string()).collect();
         assert_eq!(names, ["alice", "bob"]);
@@ -256,8 +224,8 @@ mod tests {
     fn a_removed_context_is_gone_and_no_longer_current() {
         let (_home, folder) = folder();
         let (alice, bob) = (name("alice"), name("bob"));
-        complete(&folder.begin(&alice, &described(Role::Seller, 1), Uuid::nil()).unwrap(), "alice");
-        complete(&folder.begin(&bob, &described(Role::Buyer, 2), Uuid::nil()).unwrap(), "bob");
+        complete(&folder.begin(&alice, &described(Role::Seller, 1, 1), Uuid::nil()).unwrap(), "alice");
+        complete(&folder.begin(&bob, &described(Role::Buyer, 2, 2), Uuid::nil()).unwrap(), "bob");
         folder.make_current(Role::Seller, Some(&alice), Uuid::nil()).unwrap();
         folder.make_current(Role::Buyer, Some(&bob), Uuid::nil()).unwrap();
         assert!(matches!(folder.remove(Role::Seller, &bob, Uuid::nil()), Err(ContextError::NoSuch { .. })));
@@ -274,7 +242,7 @@ mod tests {
     fn a_context_that_can_not_be_read_is_listed_and_removable() {
         let (_home, folder) = folder();
         let broken = name("broken");
-        let locked = folder.begin(&broken, &described(Role::Seller, 1), Uuid::nil()).unwrap();
+        let locked = folder.begin(&broken, &described(Role::Seller, 1, 1), Uuid::nil()).unwrap();
         fs::write(locked.context().folder().join("context.toml"), "role = ").unwrap();
         drop(locked);
         assert!(folder.list().unwrap()[0].description.is_err());
@@ -285,7 +253,7 @@ mod tests {
     #[test]
     fn a_folder_that_others_may_write_to_is_refused() {
         let (_home, folder) = folder();
-        folder.begin(&name("alice"), &described(Role::Seller, 1), Uuid::nil()).unwrap();
+        folder.begin(&name("alice"), &described(Role::Seller, 1, 1), Uuid::nil()).unwrap();
         folder.make_current(Role::Seller, Some(&name("alice")), Uuid::nil()).unwrap();
         for exposed in [folder.path().to_owned(), folder.contexts()] {
             let private = fs::metadata(&exposed).unwrap().permissions();

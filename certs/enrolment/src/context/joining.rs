@@ -2,7 +2,7 @@
 //! unreachable market, the same command has to present the same key again.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io,
     path::{Path, PathBuf},
     time::Duration,
@@ -62,12 +62,8 @@ impl Joining {
     /// # Errors
     /// The folder can't be removed.
     pub fn complete(self) -> Result<(), ContextError> {
-        // First out of sight in one step: a process that waits may come between the files.
-        let removed = self.folder.with_extension("removed");
-        let gone = files::remove_folder_if_there(&removed)
-            .and_then(|()| fs::rename(&self.folder, &removed))
-            .and_then(|()| files::remove_folder_if_there(&removed));
-        gone.map_err(ContextError::io("remove", &self.folder))
+        let aside = self.folder.with_extension("removed");
+        files::remove_folder_at_once(&self.folder, &aside).map_err(ContextError::io("remove", &self.folder))
     }
 }
 
@@ -109,6 +105,6 @@ mod tests {
         assert!(!second.key_path().exists() && second.folder.join(files::LOCK).exists());
         PartyKey::open_or_create(&second.key_path(), Uuid::nil()).unwrap();
         second.complete().unwrap();
-        assert_eq!(fs::read_dir(parent.path().join("joining")).unwrap().count(), 0);
+        assert_eq!(std::fs::read_dir(parent.path().join("joining")).unwrap().count(), 0);
     }
 }

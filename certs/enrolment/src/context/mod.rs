@@ -22,6 +22,8 @@ mod current;
 mod description;
 mod error;
 mod files;
+#[cfg(test)]
+mod fixture;
 mod folder;
 mod generation;
 mod joining;

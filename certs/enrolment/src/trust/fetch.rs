@@ -16,14 +16,14 @@ use tokio::time::Instant;
 use tonic::{Request, Status, transport::Channel};
 
 use super::accept::{Accepted, Trusted};
-use super::bundle::{BundleError, MAX_SIGNED_BYTES, SignedBundle};
+use super::bundle::{BundleError, MAX_BUNDLE_BYTES, SignedBundle};
 use super::walk::{MAX_WALK, WalkRefused, walk};
 
 /// Maximum duration of all calls together.
 pub const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Maximum size of an answer: a bundle with its signatures, or several smaller ones.
-pub const MAX_TRUST_MESSAGE_BYTES: usize = MAX_SIGNED_BYTES + 64 * 1024;
+pub const MAX_TRUST_MESSAGE_BYTES: usize = MAX_BUNDLE_BYTES + 64 * 1024;
 
 /// Why the present roots could not be caught up with.
 #[derive(Debug, Error)]

@@ -10,7 +10,7 @@ use souk_certs::{
 use souk_domain::Timestamp;
 use souk_enrolment::{
     renewal::{RenewalError, catch_up, known_sequence, take},
-    trust::{Refused, SignedBundle, accept, bundle::MAX_BUNDLE_BYTES, trusted_by},
+    trust::{Refused, SignedBundle, accept, fetch::MAX_TRUST_MESSAGE_BYTES, trusted_by},
 };
 use souk_proto::v1::{self, trust_service_client::TrustServiceClient};
 use tokio::{task::spawn_blocking, time};
@@ -29,14 +29,12 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How long a call may take until its stream begins.
 const CALL_PATIENCE: Duration = Duration::from_secs(10);
-/// Maximum size of a message: a bundle with its signatures.
-const MAX_MESSAGE_BYTES: usize = MAX_BUNDLE_BYTES + 64 * 1024;
 /// How long the market may be without news before it warns, and how often it repeats the warning.
 const SILENCE: Duration = Duration::from_secs(24 * 3_600);
 /// How long a bundle waits for another process, or a renewal, to release the context, and how often it looks.
 const LOCK_PATIENCE: Duration = Duration::from_secs(30);
 const LOCK_LOOK: Duration = Duration::from_millis(100);
-/// How often it is recorded that the authority is being heard, so that a market that starts again knows how old its news is.
+/// How often it is recorded that there is news, so that a market that starts again knows how old its news is.
 const NOTE: Duration = Duration::from_secs(3_600);
 
 /// Follows the authority that a market has joined.
@@ -63,7 +61,7 @@ enum Put {
 }
 
 impl TrustFollower {
-    /// Prepares to follow. Until the authority has been heard, the last news is that of an earlier process, or the bundle that
+    /// Prepares to follow. Until the authority has been reached, the last news is that of an earlier process, or the bundle that
     /// the context has. Reads the context.
     pub(in crate::app) fn new(
         market: MarketContext,
@@ -132,18 +130,18 @@ impl TrustFollower {
         asked: i64,
     ) -> Result<Infallible, Silence> {
         let mut notes = time::interval_at(time::Instant::now() + NOTE, NOTE);
-        let mut is_heard = false;
+        let mut has_news = false;
         loop {
             tokio::select! {
                 message = stream.message() => {
                     let message = message?.ok_or(Silence::Ended)?;
                     let signed = SignedBundle::try_from(message.bundle.unwrap_or_default())?;
                     self.take(signed, asked).await?;
-                    is_heard = true;
+                    has_news = true;
                     self.reported.clear();
                     self.market.news.connected();
                 }
-                _ = notes.tick() => match is_heard {
+                _ = notes.tick() => match has_news {
                     true => self.market.note_news().await,
                     false => self.warn_of_age(&Silence::Nothing),
                 },
@@ -183,7 +181,7 @@ impl TrustFollower {
             &self.domain,
             ConnectOptions::default(),
         );
-        let mut client = TrustServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let mut client = TrustServiceClient::new(channel).max_decoding_message_size(MAX_TRUST_MESSAGE_BYTES);
         let begun =
             time::timeout(CALL_PATIENCE, client.watch_trust(v1::WatchTrustRequest { known_sequence }));
         Ok(begun.await.map_err(|_| Silence::Slow)??.into_inner())
